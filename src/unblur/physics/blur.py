@@ -1,9 +1,9 @@
-"""`Blur`: one type for the blur that was drawn, the blur that was estimated, and the blur that a user gives."""
+"""`Blur`: one type for the blur that was drawn, that was estimated, and that a user gives."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -17,7 +17,7 @@ Kernel: TypeAlias = NDArray[np.float32]
 
 Kind: TypeAlias = Literal["none", "gaussian", "disk", "motion", "shake", "kernel", "varying"]
 
-#: Which parameters each kind has. Pixels for sigma, radius and length; degrees counter-clockwise from +x for angle.
+#: Which parameters each kind has: sigma, radius, length in pixels; angle in degrees counter-clockwise from +x.
 PARAMETERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "none": (),
@@ -58,12 +58,24 @@ class Blur:
         if unknown:
             raise OptionError(f"a {self.kind} blur has no parameter {', '.join(sorted(unknown))}")
         object.__setattr__(
-            self, "parameters", MappingProxyType({key: float(value) for key, value in self.parameters.items()})
+            self,
+            "parameters",
+            MappingProxyType({key: float(value) for key, value in self.parameters.items()}),
         )
 
     def __str__(self) -> str:
         numbers = ", ".join(f"{key} {value:.2f}" for key, value in self.parameters.items())
         return f"{self.kind} ({numbers})" if numbers else self.kind
+
+    def window(self, rows: slice, columns: slice) -> Blur:
+        """The same blur as seen in a window of the picture: `where` and those of the parts are cut out."""
+        if self.where is None and not self.parts:
+            return self
+        return replace(
+            self,
+            where=None if self.where is None else self.where[rows, columns],
+            parts=tuple(part.window(rows, columns) for part in self.parts),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The blur as plain JSON types; arrays are left out, the kernel's size is named."""
