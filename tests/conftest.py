@@ -7,6 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# Shared machines stall now and then; a run must not depend on luck.
+settings.register_profile("unblur", deadline=None, derandomize=True)
+settings.load_profile("unblur")
 
 REPO = Path(__file__).resolve().parent.parent
 

@@ -103,7 +103,8 @@ def luma(image: Image) -> NDArray[np.float32]:
     """Rec. 601 luma plane of an image. Shape: (H, W, C) in, (H, W) out."""
     if image.shape[2] == 1:
         return image[:, :, 0]
-    return image @ LUMA_WEIGHTS
+    plane: NDArray[np.float32] = image @ LUMA_WEIGHTS
+    return plane
 
 
 def _describe(thing: object) -> str:

@@ -1,0 +1,71 @@
+"""The command line: one file per verb; this one puts them together and turns errors into one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from unblur import __version__
+from unblur.cli import blur, data, estimate, restore, score
+from unblur.errors import UnblurError
+
+# click's base class of usage errors; typer ships its own click and does not name this one.
+_UsageError = typer.BadParameter.__bases__[0]
+
+app = typer.Typer(
+    name="unblur",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("restore")(restore.restore)
+app.command("blur")(blur.blur)
+app.command("estimate")(estimate.estimate)
+app.command("score")(score.score)
+app.add_typer(data.app, name="data")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"unblur {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Takes blur out of images."""
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 partly done or our own mistake, 2 bad input, 130 interrupted."""
+    try:
+        code = app(standalone_mode=False)
+    except _UsageError as error:
+        code = _complain(f"{error.format_message()} (see unblur --help)")
+    except (UnblurError, OSError) as error:
+        code = _complain(str(error))
+    except MemoryError:
+        code = _complain("not enough memory; give a smaller --memory so that smaller tiles are used")
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+        _complain("interrupted; nothing was left half-written")
+    except Exception as error:
+        if os.environ.get("UNBLUR_DEBUG"):
+            raise
+        _complain(f"a mistake of ours: {type(error).__name__}: {error}; UNBLUR_DEBUG=1 shows where")
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(message: str) -> int:
+    """Print one line on stderr; the exit code of bad input."""
+    sys.stdout.flush()
+    print(f"unblur: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+    return 2

@@ -1,0 +1,39 @@
+"""The named ways back from a blurred image: one row each in `METHODS`.
+
+A method finds the blur where none is given (`find`), then restores (`run`). Everything else, tiles,
+strength, types and files, is the engine's.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from unblur.errors import OptionError
+from unblur.methods import auto, classical
+from unblur.methods.base import Method, Options
+
+__all__ = ["METHODS", "Method", "Options", "get"]
+
+METHODS: Mapping[str, Method] = MappingProxyType(
+    {
+        method.name: method
+        for method in (
+            auto.AUTO,
+            classical.RICHARDSON_LUCY,
+            classical.WIENER,
+            classical.TOTAL_VARIATION,
+            classical.BLIND,
+        )
+    }
+)
+
+
+def get(name: str) -> Method:
+    """The method of that name. Raises OptionError naming the nearest one."""
+    if name in METHODS:
+        return METHODS[name]
+    near = difflib.get_close_matches(name, METHODS, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(METHODS)}"
+    raise OptionError(f"unknown method {name!r}; {hint}")

@@ -17,7 +17,7 @@ Kernel: TypeAlias = NDArray[np.float32]
 
 Kind: TypeAlias = Literal["none", "gaussian", "disk", "motion", "shake", "kernel", "varying"]
 
-#: Which parameters each kind has: sigma, radius, length in pixels; angle in degrees counter-clockwise from +x.
+#: Which parameters each kind has: pixels, and for angle degrees counter-clockwise from +x.
 PARAMETERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "none": (),

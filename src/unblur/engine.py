@@ -1,0 +1,278 @@
+"""`restore()`: the one place where pictures, estimates, methods and tiles meet."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unblur import files, methods, tiling
+from unblur.errors import ImageError, OptionError
+from unblur.estimate import noise_sigma
+from unblur.image import INTEGER_MAX, Image, from_array, to_array
+from unblur.methods import Method, Options
+from unblur.methods.guard import CELL, guard
+from unblur.physics import kernels
+from unblur.physics.blur import Blur
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+Picture: TypeAlias = "str | os.PathLike[str] | bytes | NDArray[Any] | PIL.Image.Image"
+"""What can be restored: a path, the bytes of a file, an array, or a PIL image."""
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with the steps that are done and the steps in all."""
+
+#: More blur than this is refused: nothing can be brought back, and the kernel would be larger than most pictures.
+LARGEST_SIGMA = 50.0
+
+#: The blur is estimated on at most this many pixels.
+_ESTIMATE_PIXELS = 2_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What `restore` found and did.
+
+    image: the restored picture, of the type, dtype and shape that was given (a numpy array for a path or
+    bytes). blur: what was found or given. method: what ran, or "none". left_alone: what was not restored
+    and why, one line each. seconds: the time it took. warnings: what the reader of the file had to say.
+    """
+
+    image: Any
+    blur: Blur
+    method: str
+    left_alone: tuple[str, ...]
+    seconds: float
+    warnings: tuple[str, ...] = ()
+    _pixels: NDArray[Any] = field(repr=False, default_factory=lambda: np.zeros((1, 1, 3), np.uint8))
+    _source: files.Source | None = field(repr=False, default=None)
+
+    def save(
+        self, path: str | os.PathLike[str], *, overwrite: bool = False, quality: int | None = None
+    ) -> Path:
+        """Write the picture with all that its source carried: EXIF, ICC, XMP, alpha, bit depth.
+
+        The suffix names the format. Raises OutputError where the file exists (unless `overwrite`) or cannot
+        be written, OptionError for an unknown suffix.
+        """
+        return files.save(self._pixels, path, like=self._source, overwrite=overwrite, quality=quality)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the pixels, as plain JSON types."""
+        return {
+            "method": self.method,
+            "blur": self.blur.to_dict(),
+            "left_alone": list(self.left_alone),
+            "seconds": round(self.seconds, 3),
+            "warnings": list(self.warnings),
+        }
+
+
+def restore(
+    image: Picture,
+    method: str = "auto",
+    strength: float = 1.0,
+    kernel: NDArray[Any] | str | os.PathLike[str] | None = None,
+    sigma: float | None = None,
+    memory: int | str | None = None,
+    iterations: int | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Result:
+    """Take the blur out of a picture.
+
+    image: a path, the bytes of a file, a PIL image, or an array (H, W) or (H, W, C) of uint8, uint16 or
+    float in [0, 1], RGB, with an optional alpha channel last. method: a row of `unblur.METHODS`. strength:
+    0..1, how much of the change to keep. kernel: a (k, k) array or the path of one. sigma: of a Gaussian
+    blur, in pixels; with neither, the blur is estimated. memory: a budget for the whole process, in bytes or
+    as "2GB"; larger pictures go through in tiles. iterations: for iterative methods. progress: called with
+    tiles done and tiles in all.
+
+    Raises OptionError, ImageError, FileError or KernelError, each with a line that says what to do.
+    """
+    started = time.perf_counter()
+    row = methods.get(method)
+    options = _check_options(row, strength, kernel, sigma, iterations)
+    budget = tiling.parse_memory(memory)
+    given = _given_blur(kernel, sigma)
+    opened = _open(image)
+    blur, reason = _decide(opened.pixels, row, given)
+    output, left_alone = opened.pixels, (reason,) if reason else ()
+    if not reason and strength > 0:
+        output, fell_back = _run_tiles(
+            opened.pixels, row, blur, options, strength, budget, memory is None, progress
+        )
+        if fell_back >= 0.005:
+            left_alone = (
+                f"{fell_back:.0%} of the picture: the restored pixels did not explain the blurred ones",
+            )
+    elif not reason:
+        left_alone = ("everything: the strength is 0",)
+    return Result(
+        image=opened.rebuild(output),
+        blur=blur,
+        method="none" if output is opened.pixels else row.name,
+        left_alone=left_alone,
+        seconds=time.perf_counter() - started,
+        warnings=opened.source.warnings if opened.source else (),
+        _pixels=output,
+        _source=opened.source,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """A picture as (H, W, C) colour pixels of its own dtype, and the way back to the caller's type."""
+
+    pixels: NDArray[Any]
+    rebuild: Callable[[NDArray[Any]], Any]
+    source: files.Source | None = None
+
+
+def _open(image: Picture) -> _Opened:
+    if isinstance(image, np.ndarray):
+        return _open_array(image)
+    if isinstance(image, (str, os.PathLike, bytes)):
+        source = files.Source.open(image)
+        return _Opened(
+            source.read(), lambda pixels: pixels[:, :, 0] if pixels.shape[2] == 1 else pixels, source
+        )
+    if hasattr(image, "getbands"):
+        return _open_pil(image)
+    raise ImageError(
+        f"cannot restore a {type(image).__name__}; give a path, bytes, a PIL image or a numpy array"
+    )
+
+
+def _open_array(array: NDArray[Any]) -> _Opened:
+    if array.dtype not in INTEGER_MAX and array.dtype.kind != "f":
+        raise ImageError(f"image: expected dtype uint8, uint16 or float in [0, 1], got {array.dtype}")
+    if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[2] > 4):
+        raise ImageError(f"image: expected shape (H, W) or (H, W, C) with C up to 4, got {array.shape}")
+    pixels = array if array.ndim == 3 else array[:, :, None]
+    alpha = pixels[:, :, pixels.shape[2] - 1 :] if pixels.shape[2] in (2, 4) else None
+
+    def rebuild(restored: NDArray[Any]) -> NDArray[Any]:
+        whole = restored if alpha is None else np.concatenate([restored, alpha], axis=2)
+        # A picture that was left alone must not come back as a view of the caller's own array.
+        return (
+            whole.reshape(array.shape).copy()
+            if np.shares_memory(whole, array)
+            else whole.reshape(array.shape)
+        )
+
+    return _Opened(pixels if alpha is None else pixels[:, :, : pixels.shape[2] - 1], rebuild)
+
+
+def _open_pil(picture: PIL.Image.Image) -> _Opened:
+    import PIL.Image
+
+    plain = {"1": "L", "P": "RGBA" if "transparency" in picture.info else "RGB", "PA": "RGBA", "CMYK": "RGB",
+             "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB", "RGBX": "RGB"}  # fmt: skip
+    converted = picture.convert(plain[picture.mode]) if picture.mode in plain else picture
+    array = np.asarray(converted)
+    if converted.mode not in ("L", "LA", "RGB", "RGBA", "F") and not converted.mode.startswith("I;16"):
+        raise ImageError(f"cannot restore a PIL image of mode {picture.mode}; convert it to RGB or L first")
+    opened = _open_array(array.astype(np.uint16) if converted.mode.startswith("I;16") else array)
+
+    def rebuild(restored: NDArray[Any]) -> PIL.Image.Image:
+        result = PIL.Image.fromarray(opened.rebuild(restored))
+        result.info = dict(picture.info)
+        return result
+
+    return _Opened(opened.pixels, rebuild)
+
+
+def _check_options(
+    row: Method, strength: float, kernel: object, sigma: float | None, iterations: int | None
+) -> Options:
+    if not 0 <= strength <= 1:
+        raise OptionError(f"strength must lie in 0..1, got {strength}")
+    if kernel is not None and sigma is not None:
+        raise OptionError("give a kernel or a sigma, not both")
+    if sigma is not None and not 0 <= sigma <= LARGEST_SIGMA:
+        raise OptionError(f"sigma must lie in 0..{LARGEST_SIGMA:.0f} pixels, got {sigma}")
+    if iterations is not None and iterations < 1:
+        raise OptionError(f"iterations must be at least 1, got {iterations}")
+    if iterations is not None and not row.iterative:
+        raise OptionError(f"method {row.name!r} does not iterate; leave iterations out")
+    return Options(iterations=iterations)
+
+
+def _given_blur(kernel: NDArray[Any] | str | os.PathLike[str] | None, sigma: float | None) -> Blur | None:
+    if sigma is not None:
+        return Blur("gaussian", {"sigma": sigma}, kernel=kernels.gaussian(sigma))
+    if kernel is None:
+        return None
+    if isinstance(kernel, np.ndarray):
+        return Blur("kernel", kernel=kernels.check_kernel(kernel))
+    return Blur("kernel", kernel=kernels.load_kernel(kernel))
+
+
+def _decide(pixels: NDArray[Any], row: Method, given: Blur | None) -> tuple[Blur, str]:
+    """The blur to take out, with its noise; and the reason to leave the picture alone, or an empty text."""
+    seen = from_array(sample(pixels))
+    blur = given or row.find(seen)
+    rounding = 1 / (INTEGER_MAX[pixels.dtype] * 12**0.5) if pixels.dtype in INTEGER_MAX else 1e-6
+    noise = blur.noise if blur.noise is not None else noise_sigma(seen)
+    blur = replace(blur, noise=max(noise, rounding))
+    if given is None and blur.kind == "none":
+        return (
+            blur,
+            "everything: the picture is sharp, or its blur cannot be told; give a sigma or a kernel to insist",
+        )
+    return blur, ""
+
+
+def sample(pixels: NDArray[Any]) -> NDArray[Any]:
+    """The middle of a picture, of bounded size: what the blur is estimated on."""
+    height, width = pixels.shape[:2]
+    shrink = min(1.0, (_ESTIMATE_PIXELS / (height * width)) ** 0.5)
+    rows, columns = max(1, round(height * shrink)), max(1, round(width * shrink))
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return pixels[top : top + rows, left : left + columns]
+
+
+def _run_tiles(
+    pixels: NDArray[Any],
+    row: Method,
+    blur: Blur,
+    options: Options,
+    strength: float,
+    budget: int,
+    flexible: bool,
+    progress: Progress | None,
+) -> tuple[NDArray[Any], float]:
+    """Restore in tiles, into an array of the same dtype; and the share of the picture that fell back."""
+    output = np.empty_like(pixels)
+    halo = row.halo(blur, options) + (2 * CELL if row.careful else 0)
+    room = budget - tiling.memory_in_use() - output.nbytes
+    if flexible:
+        # Nobody asked for a budget: better a little over the default than no picture at all.
+        room = max(room, row.bytes_per_pixel * (4 * tiling.SMALLEST_TILE + 2 * halo) ** 2)
+    side = tiling.side_for_memory(room, row.bytes_per_pixel, halo)
+    fell_back = 0.0
+
+    def one(window: NDArray[Any], tile: tiling.Tile) -> Image:
+        nonlocal fell_back
+        before = from_array(window)
+        local = blur.window(*tile.outer)
+        after = row.run(before, local, options)
+        if row.careful:
+            after, share = guard(before, after, local)
+            fell_back += share * (tile.bottom - tile.top) * (tile.right - tile.left)
+        return after if strength == 1 else before + np.float32(strength) * (after - before)
+
+    def write(tile: tiling.Tile, restored: Image) -> None:
+        output[tile.inner] = to_array(restored, output.dtype)
+
+    tiling.map_tiles(pixels, one, write, side=side, halo=halo, progress=progress)
+    return output, fell_back / (pixels.shape[0] * pixels.shape[1])

@@ -1,0 +1,67 @@
+"""Classical deconvolution as methods: rows over the solvers of `unblur.classical`."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from unblur.classical import SOLVERS
+from unblur.classical.blind import blind_deconvolution
+from unblur.classical.patchwise import restore_varying
+from unblur.estimate import estimate_blur
+from unblur.image import Image
+from unblur.methods.base import Method, Options
+from unblur.physics.blur import Blur
+from unblur.physics.kernels import gaussian
+
+#: Blind deconvolution looks at one crop of at most this many pixels on a side: enough to know the kernel.
+_BLIND_CROP = 512
+
+
+def solve(name: str, image: Image, blur: Blur, options: Options) -> Image:
+    """Restore with the solver of that name, whatever the kind of blur. Shape: (H, W, C) in and out."""
+    solver = SOLVERS[name]
+
+    def invert(part: Image, one: Blur) -> Image:
+        if one.kernel is None:
+            return part
+        return solver.function(part, one.kernel, noise=blur.noise, iterations=options.iterations)
+
+    return restore_varying(image, blur, invert) if blur.parts else invert(image, blur)
+
+
+def halo(name: str, blur: Blur, options: Options) -> int:
+    """How far the solver of that name looks: the largest of the blur's parts."""
+    solver = SOLVERS[name]
+    kernels = [one.kernel for one in (blur, *blur.parts) if one.kernel is not None]
+    return max((solver.halo(kernel.shape[0], options.iterations) for kernel in kernels), default=0)
+
+
+def _find_kernel(image: Image) -> Blur:
+    """The kernel by maximum-likelihood blind deconvolution from a Gaussian of sigma 1 on 5x5."""
+    height, width = image.shape[:2]
+    top, left = max(height - _BLIND_CROP, 0) // 2, max(width - _BLIND_CROP, 0) // 2
+    crop = image[top : top + _BLIND_CROP, left : left + _BLIND_CROP]
+    _, kernel = blind_deconvolution(crop, gaussian(1.0, size=5))
+    return Blur("kernel", kernel=kernel, confidence=0.5)
+
+
+def _row(name: str, solver: str, summary: str, find: str = "parametric") -> Method:
+    return Method(
+        name=name,
+        summary=summary,
+        find=_find_kernel if find == "blind" else estimate_blur,
+        run=partial(solve, solver),
+        halo=partial(halo, solver),
+        bytes_per_pixel=SOLVERS[solver].bytes_per_pixel,
+        iterative=SOLVERS[solver].iterations > 0,
+    )
+
+
+RICHARDSON_LUCY = _row(
+    "richardson-lucy", "richardson-lucy", "Richardson-Lucy, accelerated: positive, keeps flux"
+)
+WIENER = _row("wiener", "wiener", "Wiener filter: the fastest, linear")
+TOTAL_VARIATION = _row("total-variation", "total-variation", "total-variation deconvolution: clean edges")
+BLIND = _row(
+    "blind", "richardson-lucy", "maximum-likelihood blind deconvolution of a small kernel", find="blind"
+)

@@ -1,0 +1,61 @@
+"""Do no harm: where a restored picture cannot be right, the input comes back."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from unblur.image import Image
+from unblur.physics.blur import Blur
+from unblur.physics.varying import blur_image
+
+#: Side in pixels of the neighbourhood over which the checks average.
+CELL = 31
+
+#: A restored neighbourhood, blurred again, may differ from the input by this many standard deviations of the noise ...
+RESIDUAL_SIGMAS = 4.0
+#: ... or by this much in all, whichever is more: rounding and the regulariser leave that.
+RESIDUAL_FLOOR = 2.5 / 255
+
+#: A neighbourhood's mean colour may move by this much.
+MEAN_SHIFT = 1.5 / 255
+
+
+class Guarded(NamedTuple):
+    """A checked picture, and the share of its pixels that fell back to the input (0..1)."""
+
+    image: Image
+    fell_back: float
+
+
+def guard(image: Image, restored: Image, blur: Blur) -> Guarded:
+    """Mix the input back in, smoothly, where the restored picture fails a check.
+
+    The checks: every pixel is finite; blurring the restored picture again gives the input, up to noise; mean
+    colours have not moved. Shape: (H, W, C) all.
+    """
+    finite = np.isfinite(restored).all(axis=2)
+    if not finite.all():
+        restored = np.where(finite[:, :, None], restored, image)
+    residual = blur_image(np.clip(restored, 0, 1), blur) - image
+    rms = np.sqrt(_local_mean(np.square(residual).mean(axis=2)))
+    shift = np.abs(np.stack([_local_mean(plane) for plane in np.moveaxis(restored - image, 2, 0)])).max(
+        axis=0
+    )
+    limit = max(RESIDUAL_SIGMAS * (blur.noise or 0.0), RESIDUAL_FLOOR)
+    # 1 up to the limit, 0 from twice the limit on.
+    trust = np.clip(2 - np.maximum(rms / limit, shift / MEAN_SHIFT), 0, 1) * finite
+    if trust.min() == 1:
+        return Guarded(restored, 0.0)
+    # The smallest trust around, smoothed over the same distance, falls off before a bad pixel is reached.
+    trust = ndimage.uniform_filter(ndimage.minimum_filter(trust, CELL), CELL)[:, :, None]
+    mixed = image + trust * (restored - image)
+    return Guarded(mixed.astype(np.float32, copy=False), float((trust < 0.5).mean()))
+
+
+def _local_mean(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    mean: NDArray[np.float32] = ndimage.uniform_filter(plane, CELL, mode="reflect")
+    return mean

@@ -1,0 +1,139 @@
+"""Large pictures in tiles: split, call back, put together. Knows no model and no method."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unblur.errors import OptionError
+from unblur.image import Image
+
+#: What a run may use where nothing else is said.
+DEFAULT_MEMORY = 1_500_000_000
+
+#: Below this a tile is mostly halo, and every pixel is computed many times over.
+SMALLEST_TILE = 64
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
+
+
+class Tile(NamedTuple):
+    """One tile: the rectangle that it owns, and the larger one that is read for it.
+
+    All in pixels of the whole picture: rows top..bottom, columns left..right (ends excluded); the same
+    with `outer_` for the owned rectangle plus its halo, cut off at the picture's border.
+    """
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+    outer_top: int
+    outer_bottom: int
+    outer_left: int
+    outer_right: int
+
+    @property
+    def inner(self) -> tuple[slice, slice]:
+        """The owned rectangle in the picture."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    @property
+    def outer(self) -> tuple[slice, slice]:
+        """What is read, in the picture."""
+        return slice(self.outer_top, self.outer_bottom), slice(self.outer_left, self.outer_right)
+
+    @property
+    def crop(self) -> tuple[slice, slice]:
+        """The owned rectangle inside what was read."""
+        return (
+            slice(self.top - self.outer_top, self.bottom - self.outer_top),
+            slice(self.left - self.outer_left, self.right - self.outer_left),
+        )
+
+
+def tiles(height: int, width: int, side: int, halo: int) -> list[Tile]:
+    """Cut a picture into tiles of at most `side` x `side` pixels that each see `halo` more on every side.
+
+    The tiles are of nearly equal size and come row by row. At the picture's border a tile ends with the
+    picture, so that whoever restores it treats the border as it would treat that of the whole.
+    """
+    return [
+        Tile(top, bottom, left, right, max(top - halo, 0), min(bottom + halo, height), max(left - halo, 0),
+             min(right + halo, width))
+        for top, bottom in _cuts(height, side)
+        for left, right in _cuts(width, side)
+    ]  # fmt: skip
+
+
+def map_tiles(
+    picture: NDArray[Any],
+    function: Callable[[NDArray[Any], Tile], Image],
+    write: Callable[[Tile, Image], None],
+    *,
+    side: int,
+    halo: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Call `function` on every tile of a picture and hand what it owns of the answer to `write`.
+
+    picture: (H, W, C), any dtype. function: a window of the picture and its tile, to an image of the same
+    height and width. The result is the one for the whole picture wherever `function` at a pixel depends on
+    nothing further away than `halo`. progress: called with tiles done and tiles in all.
+    """
+    plan = tiles(picture.shape[0], picture.shape[1], side, halo)
+    for done, tile in enumerate(plan, start=1):
+        write(tile, function(picture[tile.outer], tile)[tile.crop])
+        if progress is not None:
+            progress(done, len(plan))
+
+
+def side_for_memory(budget: int, bytes_per_pixel: int, halo: int) -> int:
+    """The largest side of a tile whose working set, halo included, stays within `budget` bytes.
+
+    Raises OptionError where not even the smallest useful tile fits.
+    """
+    side = int((max(budget, 0) / bytes_per_pixel) ** 0.5) - 2 * halo
+    if side < SMALLEST_TILE:
+        need = bytes_per_pixel * (SMALLEST_TILE + 2 * halo) ** 2
+        raise OptionError(
+            f"the memory budget is too small for this method: {max(budget, 0) / 1e6:.0f} MB are left for a tile and "
+            f"{need / 1e6:.0f} MB are needed; raise --memory"
+        )
+    return side
+
+
+def parse_memory(text: str | int | None) -> int:
+    """Bytes from a number or a text such as "2GB", "512 MiB"; the default where None.
+
+    Raises OptionError for anything else.
+    """
+    if text is None:
+        return DEFAULT_MEMORY
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]I?)?B?\s*", str(text), re.IGNORECASE)
+    if match is None:
+        raise OptionError(f"cannot read {text!r} as an amount of memory; write for example 2GB or 512MB")
+    amount = int(float(match[1]) * _UNITS[(match[2] or "").upper()])
+    if amount <= 0:
+        raise OptionError("the memory budget must be above zero")
+    return amount
+
+
+def memory_in_use() -> int:
+    """Resident memory of this process now, in bytes (a rough constant where the system does not tell)."""
+    try:
+        with open("/proc/self/statm") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:  # not Linux
+        return 200_000_000
+
+
+def _cuts(length: int, side: int) -> Iterator[tuple[int, int]]:
+    edges = np.linspace(0, length, -(-length // side) + 1).round().astype(int).tolist()
+    return itertools.pairwise(edges)

@@ -1,0 +1,252 @@
+"""`restore()` as a caller meets it: types, options, tiles, honesty."""
+
+import io
+from itertools import pairwise
+
+import numpy as np
+import PIL.Image
+import pytest
+
+import unblur
+from unblur import files, tiling
+from unblur.errors import FileError, ImageError, KernelError, OptionError, OutputError
+from unblur.image import from_array, to_array
+from unblur.physics import kernels
+from unblur.physics.convolve import gaussian_blur
+
+NAMES = list(unblur.METHODS)
+
+
+def psnr(a, b):
+    return -10 * np.log10(np.mean((np.asarray(a, float) - np.asarray(b, float)) ** 2))
+
+
+@pytest.fixture(scope="module")
+def blurred(astronaut):
+    """A portrait under a Gaussian of sigma 1.5, 8 bit."""
+    return to_array(gaussian_blur(astronaut, 1.5), np.uint8)[100:356, 100:356]
+
+
+@pytest.fixture(scope="module")
+def sharp(astronaut):
+    return astronaut[100:356, 100:356]
+
+
+@pytest.mark.parametrize("method", NAMES)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(40, 33), (33, 40, 1), (40, 33, 3), (40, 33, 4), (40, 33, 2)])
+def test_type_dtype_and_shape_are_kept(method, dtype, shape, rng):
+    random = rng.random(shape)
+    array = (
+        random.astype(dtype) if np.dtype(dtype).kind == "f" else (random * np.iinfo(dtype).max).astype(dtype)
+    )
+    before = array.copy()
+    result = unblur.restore(array, method, sigma=1.0)
+    assert isinstance(result.image, np.ndarray)
+    assert result.image.dtype == dtype
+    assert result.image.shape == shape
+    assert np.isfinite(result.image.astype(float)).all()
+    assert np.array_equal(array, before), "the caller's array was changed"
+    assert not np.shares_memory(result.image, array)
+    if len(shape) == 3 and shape[2] in (2, 4):
+        assert np.array_equal(result.image[..., -1], array[..., -1]), "alpha was changed"
+
+
+@pytest.mark.parametrize("method", NAMES)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 1, 3), (1, 200, 3), (200, 1), (2, 3, 3), (7, 5)])
+@pytest.mark.parametrize("known", [True, False])
+def test_every_size_from_one_pixel_up(method, shape, known, rng):
+    array = rng.integers(0, 255, shape, dtype=np.uint8)
+    assert unblur.restore(array, method, sigma=1.0 if known else None).image.shape == shape
+
+
+@pytest.mark.parametrize("method", NAMES)
+def test_a_known_blur_is_taken_out(method, blurred, sharp):
+    result = unblur.restore(blurred, method, sigma=1.5)
+    assert result.method == method
+    assert result.blur.kind == "gaussian"
+    assert result.blur.parameters["sigma"] == 1.5
+    assert psnr(from_array(result.image), sharp) > psnr(from_array(blurred), sharp) + 1.5
+
+
+def test_auto_finds_the_blur_itself(blurred, sharp):
+    result = unblur.restore(blurred)
+    assert result.blur.kind == "gaussian"
+    assert result.blur.parameters["sigma"] == pytest.approx(1.5, abs=0.3)
+    assert psnr(from_array(result.image), sharp) > psnr(from_array(blurred), sharp) + 1.5
+    assert result.blur.noise is not None
+
+
+def test_auto_leaves_a_sharp_picture_alone(sharp):
+    array = to_array(sharp, np.uint8)
+    result = unblur.restore(array)
+    assert result.left_alone
+    assert result.method == "none"
+    assert np.array_equal(result.image, array)
+
+
+def test_a_kernel_as_array_and_as_file(blurred, tmp_path):
+    kernel = kernels.gaussian(1.5)
+    by_array = unblur.restore(blurred, "wiener", kernel=kernel)
+    for name in ("k.npy", "k.png"):
+        kernels.save_kernel(tmp_path / name, kernel)
+    np.testing.assert_array_equal(
+        unblur.restore(blurred, "wiener", kernel=tmp_path / "k.npy").image, by_array.image
+    )
+    by_picture = unblur.restore(blurred, "wiener", kernel=str(tmp_path / "k.png"))
+    assert psnr(from_array(by_picture.image), from_array(by_array.image)) > 35
+    assert by_array.blur.kind == "kernel"
+
+
+@pytest.mark.parametrize("kind", ["path", "string", "bytes", "pil"])
+def test_what_may_be_given(kind, blurred, tmp_path):
+    path = tmp_path / "in.png"
+    files.save(blurred, path)
+    given = {"path": path, "string": str(path), "bytes": path.read_bytes(), "pil": PIL.Image.open(path)}[kind]
+    result = unblur.restore(given, sigma=1.5)
+    expected = unblur.restore(blurred, sigma=1.5).image
+    if kind == "pil":
+        assert isinstance(result.image, PIL.Image.Image)
+        assert result.image.mode == "RGB"
+    assert np.array_equal(np.asarray(result.image), expected)
+    written = result.save(tmp_path / "out.png")
+    assert np.array_equal(files.Source.open(written).read(), expected)
+    with pytest.raises(OutputError):
+        result.save(written)
+    result.save(written, overwrite=True)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+def test_pil_modes(mode, blurred):
+    rgb = PIL.Image.fromarray(blurred)
+    picture = (
+        PIL.Image.fromarray((blurred[:, :, 0].astype(np.uint16)) * 257)
+        if mode == "I;16"
+        else rgb.convert(mode)
+    )
+    picture.info["icc_profile"] = b"profile"
+    out = unblur.restore(picture, sigma=1.0).image
+    assert out.size == picture.size
+    assert out.mode == {"1": "L", "P": "RGB", "CMYK": "RGB"}.get(mode, mode)
+    assert out.info["icc_profile"] == b"profile"
+
+
+def test_a_grey_file_gives_a_plane(blurred, tmp_path):
+    files.save(blurred[:, :, 0], tmp_path / "grey.png")
+    assert unblur.restore(tmp_path / "grey.png", sigma=1.0).image.shape == blurred.shape[:2]
+
+
+def test_strength_blends(blurred):
+    full = from_array(unblur.restore(blurred, "wiener", sigma=1.5).image)
+    half = from_array(unblur.restore(blurred, "wiener", sigma=1.5, strength=0.5).image)
+    inside = (full > 0) & (full < 1)  # clipping is not linear
+    np.testing.assert_allclose(half[inside], ((from_array(blurred) + full) / 2)[inside], atol=1.01 / 255)
+    nothing = unblur.restore(blurred, sigma=1.5, strength=0.0)
+    assert np.array_equal(nothing.image, blurred)
+    assert nothing.left_alone
+
+
+def test_iterations_are_used(blurred):
+    few, many = (unblur.restore(blurred, "richardson-lucy", sigma=1.5, iterations=n).image for n in (1, 20))
+    assert np.std(many.astype(float)) > np.std(few.astype(float)) + 0.5
+
+
+@pytest.mark.parametrize("method", NAMES)
+def test_tiles_equal_the_whole(method, blurred, monkeypatch):
+    picture = np.tile(blurred, (2, 3, 1))
+    options = {"sigma": 1.5} if method != "blind" else {"kernel": kernels.gaussian(1.5)}
+    whole = unblur.restore(picture, method, **options).image.astype(int)
+    monkeypatch.setattr(tiling, "side_for_memory", lambda *_: 150)
+    calls = []
+    tiled = unblur.restore(
+        picture, method, **options, progress=lambda done, total: calls.append((done, total))
+    )
+    assert calls[-1][0] == calls[-1][1] >= 20
+    assert [done for done, _ in calls] == list(range(1, len(calls) + 1))
+    assert np.abs(tiled.image.astype(int) - whole).max() <= 1
+
+
+def test_a_budget_makes_smaller_tiles(blurred):
+    seen = {}
+    for memory in ("10GB", tiling.memory_in_use() + 60_000_000):
+        unblur.restore(
+            np.tile(blurred, (4, 4, 1)),
+            "wiener",
+            sigma=1.0,
+            memory=memory,
+            progress=lambda _, total, memory=memory: seen.__setitem__(memory, total),
+        )
+    one, several = seen.values()
+    assert one == 1
+    assert several > 1
+    with pytest.raises(OptionError, match="raise --memory"):
+        unblur.restore(blurred, sigma=1.0, memory="1MB")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "word"),
+    [
+        ({"method": "wienr"}, OptionError, "did you mean 'wiener'"),
+        ({"method": "magic"}, OptionError, "one of"),
+        ({"strength": 1.5}, OptionError, "strength"),
+        ({"strength": float("nan")}, OptionError, "strength"),
+        ({"sigma": -1}, OptionError, "sigma"),
+        ({"sigma": float("nan")}, OptionError, "sigma"),
+        ({"sigma": 1e9}, OptionError, "sigma"),
+        ({"sigma": 1, "kernel": np.ones((3, 3))}, OptionError, "not both"),
+        ({"iterations": 0}, OptionError, "iterations"),
+        ({"method": "wiener", "iterations": 5}, OptionError, "does not iterate"),
+        ({"memory": "lots"}, OptionError, "memory"),
+        ({"kernel": np.ones((2, 2))}, KernelError, "odd"),
+        ({"kernel": -np.ones((3, 3))}, KernelError, "negative"),
+        ({"kernel": "missing.npy"}, FileError, "missing.npy"),
+    ],
+)
+def test_wrong_options(options, error, word, blurred):
+    with pytest.raises(error, match=word) as caught:
+        unblur.restore(blurred, **options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        np.zeros((4, 4), np.int32),
+        np.zeros((4, 4, 5), np.uint8),
+        np.zeros((0, 4), np.uint8),
+        np.full((4, 4), np.nan),
+        np.full((4, 4), 255.0),
+        42,
+        None,
+        PIL.Image.fromarray(np.zeros((4, 4), np.int32)),
+    ],
+)
+def test_wrong_images(bad):
+    with pytest.raises(ImageError):
+        unblur.restore(bad)
+
+
+def test_to_dict_is_json(blurred):
+    import json
+
+    facts = json.loads(json.dumps(unblur.restore(blurred).to_dict(), allow_nan=False))
+    assert facts["blur"]["kind"] == "gaussian"
+    assert {"method", "blur", "left_alone", "seconds", "warnings"} == set(facts)
+
+
+def test_metadata_of_bytes_is_saved(blurred, tmp_path):
+    exif = PIL.Image.Exif()
+    exif[0x010E] = "a portrait"
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(blurred).save(buffer, "png", exif=exif)
+    saved = unblur.restore(buffer.getvalue(), sigma=1.5).save(tmp_path / "out.png")
+    assert PIL.Image.open(saved).getexif()[0x010E] == "a portrait"
+
+
+def test_the_same_twice(blurred):
+    assert np.array_equal(unblur.restore(blurred).image, unblur.restore(blurred).image)
+
+
+def test_more_sigma_more_sharpening(blurred):
+    spread = [unblur.restore(blurred, "wiener", sigma=s).image.astype(float).std() for s in (0.5, 1.0, 1.5)]
+    assert all(later > earlier for earlier, later in pairwise(spread))

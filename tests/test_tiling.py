@@ -1,0 +1,99 @@
+"""Tiles cover a picture once, and what is computed in them is what the whole picture gives."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from unblur import tiling
+from unblur.errors import OptionError
+
+sizes = st.integers(1, 200)
+
+
+@given(height=sizes, width=sizes, side=st.integers(1, 90), halo=st.integers(0, 40))
+def test_tiles_cover_every_pixel_once(height, width, side, halo):
+    count = np.zeros((height, width), int)
+    for tile in tiling.tiles(height, width, side, halo):
+        count[tile.inner] += 1
+        assert tile.bottom - tile.top <= side
+        assert tile.right - tile.left <= side
+        assert np.array_equal(
+            np.arange(height)[tile.outer[0]][tile.crop[0]], np.arange(height)[tile.inner[0]]
+        )
+        assert tile.outer_top == max(tile.top - halo, 0)
+        assert tile.outer_right == min(tile.right + halo, width)
+    assert (count == 1).all()
+
+
+@pytest.mark.parametrize("shape", [(97, 131, 3), (64, 64, 1), (1, 200, 3), (200, 1, 1), (5, 5, 3)])
+@pytest.mark.parametrize("side", [16, 33, 64])
+def test_tiles_equal_the_whole_where_the_halo_is_declared(shape, side, rng):
+    picture = rng.random(shape, dtype=np.float32)
+    radius = 6
+
+    def smooth(window, _tile=None):
+        return ndimage.uniform_filter(window, (2 * radius + 1, 2 * radius + 1, 1), mode="mirror")
+
+    whole = smooth(picture)
+    tiled = np.full_like(picture, np.nan)
+    seen = []
+    tiling.map_tiles(
+        picture,
+        smooth,
+        lambda tile, image: tiled.__setitem__(tile.inner, image),
+        side=side,
+        halo=radius,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    np.testing.assert_allclose(tiled, whole, atol=1e-6)
+    assert seen[-1][0] == seen[-1][1] == len(seen)
+
+
+def test_a_halo_that_is_too_small_shows(rng):
+    picture = rng.random((64, 64, 1), dtype=np.float32)
+    tiled = np.empty_like(picture)
+    tiling.map_tiles(
+        picture,
+        lambda window, _: ndimage.uniform_filter(window, (13, 13, 1), mode="mirror"),
+        lambda tile, image: tiled.__setitem__(tile.inner, image),
+        side=16,
+        halo=2,
+    )
+    assert np.abs(tiled - ndimage.uniform_filter(picture, (13, 13, 1), mode="mirror")).max() > 1 / 255
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [
+        ("2GB", 2e9),
+        ("512MB", 512e6),
+        ("512 MiB", 512 * 2**20),
+        ("1.5g", 1.5e9),
+        ("1000000", 1e6),
+        (7, 7),
+        ("8k", 8e3),
+    ],
+)
+def test_memory_is_read(text, amount):
+    assert tiling.parse_memory(text) == amount
+
+
+@pytest.mark.parametrize("text", ["", "much", "-1GB", "0", "2TB!", "GB"])
+def test_memory_that_cannot_be_read(text):
+    with pytest.raises(OptionError):
+        tiling.parse_memory(text)
+
+
+def test_side_for_memory_keeps_the_budget():
+    side = tiling.side_for_memory(100_000_000, 100, 50)
+    assert (side + 100) ** 2 * 100 <= 100_000_000 < (side + 102) ** 2 * 100
+    with pytest.raises(OptionError, match="raise --memory"):
+        tiling.side_for_memory(1_000_000, 100, 50)
+    with pytest.raises(OptionError):
+        tiling.side_for_memory(-5, 100, 0)
+
+
+def test_memory_in_use_is_plausible():
+    assert 20e6 < tiling.memory_in_use() < 20e9
