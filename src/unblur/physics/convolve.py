@@ -7,7 +7,7 @@ from 1x1 up, and treats channels alike and apart. Borders: `reflect101` (d c b |
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast, get_args
 
 import numpy as np
 import scipy.fft
@@ -156,7 +156,16 @@ def otf(kernel: Kernel, shape: tuple[int, int], dtype: DTypeLike = np.float32) -
         grid[np.ix_(rows, columns)] = kernel
     else:
         np.add.at(grid, np.ix_(rows, columns), kernel)
-    return scipy.fft.rfft2(grid, workers=_workers(grid.size))
+    transfer: NDArray[np.complexfloating] = scipy.fft.rfft2(grid, workers=_workers(grid.size))
+    return transfer
+
+
+def check_border(name: str) -> Border:
+    """Return `name` if it is a border. Raises OptionError otherwise."""
+    for border in get_args(Border):
+        if name == border:
+            return cast(Border, border)
+    raise OptionError(f"unknown border {name!r}; one of {', '.join(get_args(Border))}")
 
 
 def border_index(length: int, before: int, after: int, border: Border) -> NDArray[np.intp]:
@@ -179,7 +188,7 @@ def border_index(length: int, before: int, after: int, border: Border) -> NDArra
         return np.where((index >= 0) & (index < length), index, -1)
     if border == "circular":
         return index % length
-    raise OptionError(f"unknown border {border!r}; one of reflect101, reflect, replicate, zero, circular")
+    raise OptionError(f"unknown border {border!r}; one of {', '.join(get_args(Border))}")
 
 
 def _check_sides(kernel: NDArray[np.floating]) -> Kernel:
@@ -241,8 +250,6 @@ def _toeplitz(taps: Floats, count: int) -> Floats:
 
 def _slide_columns(planes: Floats, taps: Floats) -> Floats:
     """Valid convolution down the columns. Shape: (C, H + k - 1, W) in, (C, H, W) out."""
-    if taps.size == 1:
-        return planes * taps[0]
     height = planes.shape[1] - taps.size + 1
     band = _toeplitz(taps, min(_BLOCK, height))
     out = np.empty((planes.shape[0], height, planes.shape[2]), np.float32)
@@ -255,8 +262,6 @@ def _slide_columns(planes: Floats, taps: Floats) -> Floats:
 
 def _slide_rows(planes: Floats, taps: Floats) -> Floats:
     """Valid convolution along the rows. Shape: (C, H, W + k - 1) in, (C, H, W) out."""
-    if taps.size == 1:
-        return planes * taps[0]
     width = planes.shape[2] - taps.size + 1
     band = np.ascontiguousarray(_toeplitz(taps, min(_BLOCK, width)).T)
     out = np.empty((*planes.shape[:2], width), np.float32)

@@ -8,7 +8,7 @@ in degrees counter-clockwise from +x as seen on the screen, so an angle of 90 po
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.signal import lfilter
 
 from unblur.errors import FileError, KernelError, MissingExtraError, OptionError, OutputError
-from unblur.physics.blur import Kernel
+from unblur.physics.blur import Kernel, Kind
 
 SizeRule: TypeAlias = Literal["matlab", "opencv-u8", "opencv-f32"]
 
@@ -50,7 +50,8 @@ def check_kernel(array: ArrayLike, what: str = "kernel") -> Kernel:
     total = kernel.sum()
     if not 0 < total < math.inf:
         raise KernelError(f"{what}: its weights sum to {total:.4g}, not to a positive number")
-    return (kernel / total).astype(np.float32)
+    normalised: Kernel = (kernel / total).astype(np.float32)
+    return normalised
 
 
 def delta() -> Kernel:
@@ -83,13 +84,16 @@ def gaussian_taps(
     Shape: (size,), size odd, by `rule` where not given. `sigma` in pixels; under 0.001 it is the identity.
     Raises KernelError for a negative sigma or an even size.
     """
-    size = _odd(size) if size is not None else gaussian_size(sigma, rule)
+    by_rule = gaussian_size(sigma, rule)
+    size = by_rule if size is None else _odd(size)
     x = np.arange(size) - size // 2
-    if not sigma >= SMALLEST_SIGMA:
-        gaussian_size(sigma, rule)
-        return (x == 0).astype(np.float64)
-    taps = np.exp(x * x * (-0.5 / (sigma * sigma)))
-    return taps / taps.sum()
+    taps: NDArray[np.float64]
+    if sigma < SMALLEST_SIGMA:
+        taps = (x == 0).astype(np.float64)
+    else:
+        taps = np.exp(x * x * (-0.5 / (sigma * sigma)))
+        taps /= taps.sum()
+    return taps
 
 
 def gaussian(
@@ -192,6 +196,26 @@ def shake(size: int, rng: np.random.Generator) -> Kernel:
     path -= path.mean(axis=1, keepdims=True)
     path *= (size - 1) / 2 * rng.uniform(0.7, 1) / np.abs(path).max()
     return _splat(path + size // 2, size)
+
+
+def from_parameters(kind: Kind, parameters: Mapping[str, float]) -> Kernel:
+    """The kernel of a family by its numbers, named as in `blur.PARAMETERS`.
+
+    Raises KernelError for a kind that numbers do not determine, or without the numbers it needs.
+    """
+    try:
+        if kind == "none":
+            return delta()
+        if kind == "gaussian":
+            sigma = parameters["sigma"]
+            return gaussian(sigma, parameters.get("sigma_y"), parameters.get("angle", 0.0))
+        if kind == "disk":
+            return disk(parameters["radius"])
+        if kind == "motion":
+            return motion(parameters["length"], parameters["angle"])
+    except KeyError as error:
+        raise KernelError(f"a {kind} blur needs its {error.args[0]}") from None
+    raise KernelError(f"a {kind} blur is not determined by numbers; give its kernel")
 
 
 def embed(kernel: Kernel, size: int) -> Kernel:
@@ -372,4 +396,5 @@ def _coverage(low: NDArray[np.float64], high: NDArray[np.float64], size: int) ->
     """Area of each pixel between the curves `low` and `high`, given at `_subcolumns`. Shape: (size, size)."""
     edge = np.arange(size)[:, None] - size / 2
     covered = np.clip(np.minimum(high, edge + 1) - np.maximum(low, edge), 0, None)
-    return covered.reshape(size, size, _SUBCOLUMNS).mean(axis=2)
+    areas: NDArray[np.float64] = covered.reshape(size, size, _SUBCOLUMNS).mean(axis=2)
+    return areas
