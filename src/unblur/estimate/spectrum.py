@@ -1,0 +1,127 @@
+"""The power spectrum of a picture, averaged over windows: what every global estimate here is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias
+
+import numpy as np
+import scipy.fft
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from unblur.image import LUMA_WEIGHTS, Image, luma
+
+Floats: TypeAlias = NDArray[np.float64]
+
+#: Side of the transform in pixels; windows of small pictures are padded with zeros to it.
+SIDE = 64
+
+#: A picture with a shorter side has no spectrum to speak of.
+SMALLEST_SIDE = 16
+
+#: At most this many windows are transformed, the most textured ones of a regular grid.
+MOST_WINDOWS = 320
+
+#: Bounds of the rings, radians per pixel; the last two are the corners of the square.
+RING_BOUNDS = np.concatenate([np.linspace(2.5 * 2 * np.pi / SIDE, np.pi, 20), [3.5, np.pi * 2**0.5 + 0.01]])
+
+RINGS = len(RING_BOUNDS) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Power density of the luma of a picture.
+
+    power: (64, 33), mean over the windows, in squared [0, 1] units per cell: white noise of standard
+    deviation n has power n**2. windows: how many were averaged. floor: the power that rounding to the
+    picture's integer levels adds. noise_gain: power of luma noise for each unit of channel noise variance.
+    side: rows and columns of a window.
+    """
+
+    power: Floats
+    windows: int
+    floor: float
+    noise_gain: float
+    side: tuple[int, int]
+
+    @property
+    def rings(self) -> Floats:
+        """Power in rings of equal frequency. Shape: (RINGS,)."""
+        return ring_average() @ self.power.ravel()
+
+
+def spectrum(image: Image) -> Spectrum | None:
+    """The spectrum of an image, or None where it is too small or too flat to have one."""
+    plane = luma(image)
+    height, width = plane.shape
+    rows, columns = min(SIDE, height), min(SIDE, width)
+    if min(rows, columns) < SMALLEST_SIDE:
+        return None
+    windows = _pick(sliding_window_view(plane, (rows, columns)), rows, columns)
+    taper = _taper(rows, columns)
+    windows = windows - np.tensordot(windows, taper / taper.sum(), 2)[:, None, None]
+    transform = scipy.fft.rfft2(windows * (taper / np.sqrt(np.square(taper).sum())), (SIDE, SIDE))
+    power = (np.square(transform.real) + np.square(transform.imag)).mean(axis=0, dtype=np.float64)
+    if power.max() < 1e-9:
+        return None
+    grey = image.shape[2] == 1 or bool((image[::7, ::7, :1] == image[::7, ::7]).all())
+    gain = 1.0 if grey else float(np.square(LUMA_WEIGHTS).sum())
+    return Spectrum(power, len(windows), gain * _rounding(image) ** 2, gain, (rows, columns))
+
+
+def _pick(windows: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
+    """Half-overlapping windows of a regular grid; of too many, those with the largest variance."""
+    down, right = max(rows // 2, 1), max(columns // 2, 1)
+    grid = windows[::down, ::right]
+    thin = int(np.ceil((grid.shape[0] * grid.shape[1] / (4 * MOST_WINDOWS)) ** 0.5))
+    grid = grid[::thin, ::thin]
+    if grid.shape[0] * grid.shape[1] > MOST_WINDOWS:
+        spread = grid[:, :, ::4, ::4].std(axis=(2, 3))
+        best = np.sort(np.argsort(spread.ravel(), kind="stable")[-MOST_WINDOWS:])
+        return grid[np.unravel_index(best, spread.shape)]
+    return grid.reshape(-1, rows, columns)
+
+
+def _rounding(image: Image) -> float:
+    """Standard deviation of the rounding of a picture that holds whole multiples of 1/255 or 1/65535; or 0."""
+    sample = image[:: max(1, image.shape[0] // 64), :: max(1, image.shape[1] // 64)].astype(np.float64)
+    for top in (255, 65535):
+        if np.abs(sample * top - np.rint(sample * top)).max() < 0.01:
+            return float(1 / (top * 12**0.5))
+    return 0.0
+
+
+@lru_cache(maxsize=8)
+def _taper(rows: int, columns: int) -> NDArray[np.float32]:
+    return np.outer(np.hanning(rows + 1)[:-1], np.hanning(columns + 1)[:-1]).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def frequencies() -> tuple[Floats, Floats]:
+    """Frequency of every cell along y and along x, radians per pixel. Shape: (64, 1) and (1, 33)."""
+    return 2 * np.pi * np.fft.fftfreq(SIDE)[:, None], 2 * np.pi * np.fft.rfftfreq(SIDE)[None, :]
+
+
+@lru_cache(maxsize=1)
+def ring_average() -> Floats:
+    """The matrix that averages a half spectrum over rings. Shape: (RINGS, 64 * 33)."""
+    y, x = frequencies()
+    ring = np.digitize(np.hypot(y, x), RING_BOUNDS) - 1
+    weight = np.where((x > 0) & (x < np.pi - 1e-9), 2.0, 1.0) * np.ones_like(ring)
+    matrix = np.stack([np.where(ring == k, weight, 0).ravel() for k in range(RINGS)])
+    return np.asarray(matrix / matrix.sum(axis=1, keepdims=True))
+
+
+def windowed(density: Floats, rows: int, columns: int) -> Floats:
+    """What `spectrum` finds on average for a process of a given power density, leakage included.
+
+    Shape: (..., 128, 65) in, twice as fine as a spectrum; (..., 64, 33) out.
+    """
+    spread = scipy.fft.irfft2(density, (2 * SIDE, 2 * SIDE), axes=(-2, -1))
+    taper = _taper(rows, columns).astype(np.float64)
+    shape = scipy.fft.rfft2(taper, (2 * SIDE, 2 * SIDE))
+    overlap = scipy.fft.irfft2(np.square(np.abs(shape)), (2 * SIDE, 2 * SIDE)) / np.square(taper).sum()
+    found = scipy.fft.rfft2(spread * overlap, axes=(-2, -1)).real
+    return np.asarray(np.maximum(found[..., ::2, ::2], 1e-30))
