@@ -7,6 +7,7 @@ from 1x1 up, and treats channels alike and apart. Borders: `reflect101` (d c b |
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal, TypeAlias, cast, get_args
 
 import numpy as np
@@ -60,12 +61,11 @@ def convolve_separable(
     Raises KernelError for taps of another shape, OptionError for an unknown border.
     """
     down, right = _check_taps(column), _check_taps(row)
-    planes = image.transpose(2, 0, 1)  # (C, H, W)
     height, width = image.shape[:2]
     if max(height, width) <= _DENSE:
+        planes = np.ascontiguousarray(image.transpose(2, 0, 1))  # (C, H, W)
         planes = np.matmul(_dense(down, height, border), planes)
-        planes = np.matmul(planes, _dense(right, width, border).T)
-        return _interleaved(planes)
+        return _interleaved(np.matmul(planes, _dense(right, width, border).T))
     rows, columns = down.size // 2, right.size // 2
     padded = _padded_planes(image, (rows, rows, columns, columns), border)
     return _interleaved(_slide_rows(_slide_columns(padded, down), right))
@@ -231,14 +231,20 @@ def _fixed_point(taps: NDArray[np.float64]) -> Floats:
 
 def _dense(taps: Floats, length: int, border: Border) -> Floats:
     """The matrix that convolves a line of `length` pixels, border included. Shape: (length, length)."""
-    radius = taps.size // 2
+    cells = _dense_cells(taps.size, length, border)
+    weights = np.broadcast_to(taps[::-1], (length, taps.size)).ravel()
+    matrix = np.bincount(cells, weights, length * (length + 1)).reshape(length, length + 1)
+    return matrix[:, :length].astype(np.float32)
+
+
+@lru_cache(maxsize=64)
+def _dense_cells(size: int, length: int, border: Border) -> NDArray[np.intp]:
+    """Where in a (length, length + 1) matrix each tap of each pixel is added; the last column is beyond zero."""
+    radius = size // 2
     source = border_index(length, radius, radius, border)
-    source[source < 0] = length  # an extra column, dropped below
+    source[source < 0] = length
     line = np.arange(length)[:, None]
-    cells = source[line + np.arange(taps.size)] + line * (length + 1)  # (length, k)
-    weights = np.broadcast_to(taps[::-1], cells.shape)
-    matrix = np.bincount(cells.ravel(), weights.ravel(), length * (length + 1))
-    return matrix.reshape(length, length + 1)[:, :length].astype(np.float32)
+    return (source[line + np.arange(size)] + line * (length + 1)).ravel()
 
 
 def _toeplitz(taps: Floats, count: int) -> Floats:

@@ -56,7 +56,7 @@ class Draw:
             "seed": self.seed,
             "index": self.index,
             "kind": self.blur.kind,
-            "parts": "+".join(part.kind for part in self.blur.parts) or None,
+            "parts": " + ".join(dict.fromkeys(map(str, self.blur.parts))) or None,
             **{name: self.blur.parameters.get(name) for name in numbers},
             "noise": self.noise,
             "noise_seed": self.noise_seed,

@@ -19,7 +19,7 @@ import scipy.io
 from numpy.typing import ArrayLike, NDArray
 from scipy.signal import lfilter
 
-from unblur.errors import FileError, KernelError, MissingExtraError, OptionError, OutputError
+from unblur.errors import FileError, KernelError, MissingExtraError, OptionError, OutputError, UnblurError
 from unblur.physics.blur import Kernel, Kind
 
 SizeRule: TypeAlias = Literal["matlab", "opencv-u8", "opencv-f32"]
@@ -260,7 +260,12 @@ def load_kernel(path: str | PathLike[str], *, index: int = 0, centred: bool = Fa
     if not path.is_file():
         raise FileError(f"{path}: no such file")
     read = {".npy": _read_npy, ".mat": _read_mat}.get(path.suffix.lower(), _read_picture)
-    found = read(path)
+    try:
+        found = read(path)
+    except UnblurError:
+        raise
+    except Exception as error:  # the libraries raise all sorts on broken files
+        raise FileError(f"{path}: cannot be read as a kernel ({_first_line(error)})") from error
     if not -len(found) <= index < len(found):
         raise KernelError(f"{path}: has {len(found)} kernels, index {index} is out of range")
     kernel = check_kernel(_odd_square(np.asarray(found[index])), str(path))
@@ -275,7 +280,8 @@ def save_kernel(path: str | PathLike[str], kernel: Kernel) -> None:
     path = Path(path)
     try:
         if path.suffix.lower() == ".npy":
-            np.save(path, kernel)
+            with path.open("wb") as file:
+                np.save(file, kernel)
         elif path.suffix.lower() == ".png":
             grey = np.floor(kernel / kernel.max() * 255 + 0.5).astype(np.uint8)
             pyvips.Image.new_from_array(grey).cast("uchar").copy(interpretation="b-w").pngsave(str(path))
@@ -286,28 +292,23 @@ def save_kernel(path: str | PathLike[str], kernel: Kernel) -> None:
 
 
 def _read_npy(path: Path) -> Sequence[NDArray[Any]]:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise FileError(f"{path}: not a .npy array ({_first_line(error)})") from error
-    return list(array) if array.ndim == 3 else [array]
+    array = np.load(path, allow_pickle=False)
+    if array.ndim != 3:
+        return [array]
+    if array.shape[1] != array.shape[2]:
+        raise KernelError(f"{path}: expected shape (k, k) or (n, k, k), got {array.shape}")
+    return list(array)
 
 
 def _read_mat(path: Path) -> Sequence[NDArray[Any]]:
-    try:
-        variables = scipy.io.loadmat(path)
-    except NotImplementedError:  # v7.3 is HDF5
-        return _read_hdf5(path)
-    except (OSError, ValueError, TypeError, EOFError, scipy.io.matlab.MatReadError) as error:
-        raise FileError(f"{path}: not a .mat file ({_first_line(error)})") from error
+    with path.open("rb") as file:
+        if b"\x89HDF" in file.read(516):  # v7.3: HDF5, after a header of 512 bytes
+            return _read_hdf5(path)
     found: list[NDArray[Any]] = []
-    for name, value in variables.items():
+    for name, value in scipy.io.loadmat(path).items():
         if not name.startswith("__"):
-            found += [
-                cell
-                for each in (value.ravel("F") if value.dtype == object else [value])
-                for cell in _planes(each)
-            ]
+            cells = value.ravel("F") if value.dtype == object else [value]
+            found += [plane for cell in cells for plane in _planes(cell)]
     return found
 
 
@@ -317,17 +318,14 @@ def _read_hdf5(path: Path) -> Sequence[NDArray[Any]]:
     except ImportError as error:
         raise MissingExtraError("reading MATLAB v7.3 files", "mat") from error
     found: list[NDArray[Any]] = []
-    try:
-        with h5py.File(path) as file:
-            for name in file:
-                if not isinstance(value := file[name], h5py.Dataset):
-                    continue
-                is_cell = h5py.check_ref_dtype(value.dtype) is not None
-                cells = [file[cell] for cell in value[()].ravel()] if is_cell else [value]
-                # HDF5 files of MATLAB hold every array transposed.
-                found += [plane for cell in cells for plane in _planes(cell[()].T)]
-    except (OSError, KeyError) as error:
-        raise FileError(f"{path}: not a .mat file ({_first_line(error)})") from error
+    with h5py.File(path) as file:
+        for name in file:
+            if not isinstance(value := file[name], h5py.Dataset):
+                continue
+            is_cell = h5py.check_ref_dtype(value.dtype) is not None
+            cells = [file[cell] for cell in value[()].ravel()] if is_cell else [value]
+            # MATLAB writes every array transposed.
+            found += [plane for cell in cells for plane in _planes(cell[()].T)]
     return found
 
 
@@ -337,11 +335,8 @@ def _planes(array: NDArray[Any]) -> list[NDArray[Any]]:
 
 
 def _read_picture(path: Path) -> Sequence[NDArray[Any]]:
-    try:
-        picture = pyvips.Image.new_from_file(str(path))
-        weights = picture.numpy().astype(np.float64).reshape(picture.height, picture.width, picture.bands)
-    except pyvips.Error as error:
-        raise FileError(f"{path}: not a picture ({_first_line(error)})") from error
+    picture = pyvips.Image.new_from_file(str(path), fail_on="truncated")
+    weights = picture.numpy().astype(np.float64).reshape(picture.height, picture.width, picture.bands)
     colours = picture.bands - 1 if picture.hasalpha() else picture.bands
     return [weights[:, :, :colours].mean(axis=2)]
 
