@@ -210,6 +210,9 @@ class TestMotion:
         areas = inside.reshape(kernel.shape[0], fine, -1, fine).mean(axis=(1, 3))
         np.testing.assert_allclose(kernel * length, areas, atol=6e-3)
 
+    def test_ends_are_cut_exactly(self):
+        np.testing.assert_allclose(motion(3.5, 90)[:, 2] * 3.5, [0.25, 1, 1, 1, 0.25], atol=1e-6)
+
     @given(st.floats(0, 40), st.floats(-400, 400))
     @settings(max_examples=60, deadline=None)
     def test_holds_the_line_and_no_empty_border(self, length, angle):

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unblur.errors import OptionError
-from unblur.image import Image, from_array, quantise, to_array
+from unblur.image import Image, from_array, to_array
 from unblur.physics import kernels
 from unblur.physics.blur import NO_BLUR, Blur, Kind
 from unblur.physics.convolve import gaussian_blur, gaussian_blur_u8
@@ -95,7 +95,7 @@ def reference(image: Image, draw: Draw) -> Image:
 
     Shape: (H, W, C), kept.
     """
-    return image if draw.exposure == 1 else quantise(clip_highlights(image, draw.exposure))
+    return image if draw.exposure == 1 else _eight_bits(clip_highlights(image, draw.exposure))
 
 
 def get(name: str) -> Degradation:
@@ -109,6 +109,11 @@ def get(name: str) -> Degradation:
     raise OptionError(
         f"unknown degradation {name!r}; did you mean {near[0]!r}? One of {', '.join(DEGRADATIONS)}"
     )
+
+
+def _eight_bits(image: Image) -> Image:
+    """As writing an 8-bit file and reading it again: equal pixels are equal to the last bit."""
+    return from_array(to_array(image, np.uint8))
 
 
 def _known(kind: Kind, **parameters: float) -> Blur:
@@ -153,7 +158,7 @@ def _apply_float(image: Image, draw: Draw) -> Image:
 
 def _apply_matlab_u8(image: Image, draw: Draw) -> Image:
     sigma, size = _sigma_and_size(draw)
-    return quantise(gaussian_blur(image, sigma, size=size, border="replicate"))
+    return _eight_bits(gaussian_blur(image, sigma, size=size, border="replicate"))
 
 
 # The blur zoo of mixed-u8
@@ -249,7 +254,7 @@ def _apply_mixed(image: Image, draw: Draw) -> Image:
         rng = np.random.default_rng(draw.noise_seed)
         # Half of the variance at mid-grey is shot noise: variance = noise ** 2 * (out + 1/2).
         out = shot_read_noise(out, draw.noise**2, draw.noise * math.sqrt(0.5), rng)
-    return quantise(out) if draw.jpeg is None else jpeg(out, draw.jpeg)
+    return _eight_bits(out) if draw.jpeg is None else jpeg(out, draw.jpeg)
 
 
 def _table(*rows: Degradation) -> Mapping[str, Degradation]:

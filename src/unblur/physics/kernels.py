@@ -170,7 +170,8 @@ def motion(length: float, angle: float) -> Kernel:
         ends = np.sort([(-half - x * cos) / sin, (half - x * cos) / sin], axis=0)
         low, high = np.maximum(low, ends[0]), np.minimum(high, ends[1])
     else:
-        high = np.where(np.abs(x) <= half, high, low)
+        # Ends that stand upright cut one sub-column each.
+        high = low + (high - low) * np.clip((half - np.abs(x)) * _SUBCOLUMNS + 0.5, 0, 1)
     covered = _coverage(low, high, size)
     up = covered.T[::-1, ::-1] if steep else covered
     return check_kernel((up + up[::-1, ::-1])[::-1])
