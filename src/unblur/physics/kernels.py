@@ -15,9 +15,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pyvips
-import scipy.io
 from numpy.typing import ArrayLike, NDArray
-from scipy.signal import lfilter
 
 from unblur.errors import FileError, KernelError, MissingExtraError, OptionError, OutputError, UnblurError
 from unblur.physics.blur import Kernel, Kind
@@ -188,12 +186,13 @@ def shake(size: int, rng: np.random.Generator) -> Kernel:
     if _odd(size) < 3:
         raise KernelError(f"size: camera shake needs 3 pixels or more, got {size}")
     steps = 64 * size
-    inertia = np.exp(-1 / (steps * rng.uniform(0.02, 0.5)))
-    pushes = rng.standard_normal((2, steps)) * math.sqrt(1 - inertia**2)
+    fade = np.exp(-np.arange(steps) / (steps * rng.uniform(0.02, 0.5)))
+    pushes = rng.standard_normal((2, steps)) * math.sqrt(1 - fade[1] ** 2)
     kicks = rng.random(steps) < rng.poisson(1.0) / steps
     pushes[:, kicks] += rng.standard_normal((2, int(kicks.sum()))) * 2
+    velocity = fade * np.cumsum(pushes / fade, axis=1)
     drift = rng.standard_normal((2, 1)) * rng.uniform(0, 1)
-    path = np.cumsum(lfilter([1.0], [1.0, -inertia], pushes) + drift, axis=1)
+    path = np.cumsum(velocity + drift, axis=1)
     path -= path.mean(axis=1, keepdims=True)
     path *= (size - 1) / 2 * rng.uniform(0.7, 1) / np.abs(path).max()
     return _splat(path + size // 2, size)
@@ -305,8 +304,10 @@ def _read_mat(path: Path) -> Sequence[NDArray[Any]]:
     with path.open("rb") as file:
         if b"\x89HDF" in file.read(516):  # v7.3: HDF5, after a header of 512 bytes
             return _read_hdf5(path)
+    from scipy.io import loadmat
+
     found: list[NDArray[Any]] = []
-    for name, value in scipy.io.loadmat(path).items():
+    for name, value in loadmat(path).items():
         if not name.startswith("__"):
             cells = value.ravel("F") if value.dtype == object else [value]
             found += [plane for cell in cells for plane in _planes(cell)]
