@@ -3,10 +3,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image as PILImage
 from scipy.signal import convolve2d
 
 from unblur.errors import ImageError, KernelError, OptionError
-from unblur.image import to_array
+from unblur.image import from_array, to_array
 from unblur.physics.convolve import (
     adjoint,
     check_border,
@@ -17,7 +18,7 @@ from unblur.physics.convolve import (
     otf,
     pad,
 )
-from unblur.physics.kernels import check_kernel, delta, disk, gaussian, gaussian_taps, motion
+from unblur.physics.kernels import check_kernel, delta, disk, gaussian, gaussian_taps, load_kernel, motion
 
 #: Our borders and what numpy.pad calls them.
 BORDERS = {
@@ -308,3 +309,23 @@ def test_check_border():
     assert [check_border(name) for name in BORDERS] == list(BORDERS)
     with pytest.raises(OptionError):
         check_border("mirror")
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("number", [4, 6, 7])
+def test_real_camera_shake(data, number):
+    """Levin's kernels are stored for correlation: flipped, and up to a shift, they make his blurred images."""
+    sharp, blurred = (
+        from_array(np.asarray(PILImage.open(data / "levin09" / name).convert("L")))
+        for name in ("gt/im2.png", f"im2_kernel{number}_img.png")
+    )
+    stored = load_kernel(data / "kernels" / f"levin09_{number}.npy")
+
+    def best_psnr(kernel):
+        made = convolve(sharp, kernel)
+        shifts = ((dy, dx) for dy in range(-4, 5) for dx in range(-4, 5))
+        errors = [np.mean((np.roll(made, shift, (0, 1)) - blurred)[30:-30, 30:-30] ** 2) for shift in shifts]
+        return -10 * np.log10(min(errors))
+
+    assert best_psnr(stored[::-1, ::-1]) > 43
+    assert best_psnr(stored) < 30
