@@ -111,6 +111,9 @@ def test_fit_keeps_dtype_range_and_a_picture_of_the_right_size(rng):
     real = folder.fit((image / np.float32(255)).astype(np.float32), 48, 72)
     assert real.dtype == np.float32
     assert (real.min(), real.max()) == (0, 1)  # overshoot of an enlargement is clipped
+    deep = folder.fit(np.full((24, 30, 3), 65535, np.uint16), 7, 5)
+    assert deep.dtype == np.uint16
+    assert (deep == 65535).all()
     with pytest.raises(OptionError):
         folder.fit(image, 0, 5)
 

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from unblur.errors import FileError, ImageError, OptionError
 from unblur.files import READABLE, Source
-from unblur.image import from_array, to_array
+from unblur.image import INTEGER_MAX, from_array, to_array
 from unblur.physics.resize import imresize
 
 Pixels: TypeAlias = NDArray[np.uint8]
 """uint8 (H, W, C), C in 1 or 3."""
 
-Depth = TypeVar("Depth", np.uint8, np.float32)
+Depth = TypeVar("Depth", np.uint8, np.uint16, np.float32)
 
 
 #: How PNG, JPEG and TIFF files begin.
@@ -151,15 +151,16 @@ def as_rgb(pixels: NDArray[Depth]) -> NDArray[Depth]:
 
 
 def resize(pixels: NDArray[Depth], height: int, width: int) -> NDArray[Depth]:
-    """MATLAB's antialiased bicubic `imresize`, rounded half up for uint8 and clipped to the range of the dtype.
+    """MATLAB's antialiased bicubic `imresize`, rounded half up for integers and clipped to the range of the dtype.
 
-    Shape: (H, W, C) in, (height, width, C) out; uint8 or float32 in [0, 1], kept.
+    Shape: (H, W, C) in, (height, width, C) out; uint8, uint16 or float32 in [0, 1], kept.
     """
-    # The filter is linear, so 8-bit pixels stay in 0..255: dividing first would tip results that lie on a half.
+    # The filter is linear, so integers stay in their range: dividing first would tip results that lie on a half.
+    top = INTEGER_MAX.get(pixels.dtype)
     resized = imresize(pixels.astype(np.float32), (height, width))
-    if pixels.dtype == np.uint8:
+    if top is not None:
         resized = np.floor(resized + np.float32(0.5))
-    return np.clip(resized, 0, 255 if pixels.dtype == np.uint8 else 1).astype(pixels.dtype)
+    return np.clip(resized, 0, top or 1).astype(pixels.dtype)
 
 
 def find_pictures(root: Path) -> dict[str, Path]:

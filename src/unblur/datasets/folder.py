@@ -26,7 +26,7 @@ def pictures(root: str | os.PathLike[str], *, strict: bool = False) -> Pictures:
 def fit(image: NDArray[Depth], height: int, width: int) -> NDArray[Depth]:
     """The largest centred window of the wanted aspect, reduced (or enlarged) to `height` x `width`.
 
-    Shape: (H, W, C) in, (height, width, C) out; uint8 or float32 in [0, 1], kept. Antialiased bicubic.
+    Shape: (H, W, C) in, (height, width, C) out; uint8, uint16 or float32 in [0, 1], kept. Antialiased bicubic.
     Raises OptionError for a side below 1.
     """
     if min(height, width) < 1:

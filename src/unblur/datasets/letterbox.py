@@ -11,7 +11,7 @@ from unblur.datasets.common import Depth, resize
 def letterbox(image: NDArray[Depth], size: int = 256) -> NDArray[Depth]:
     """Fit the whole picture into a square, black bars on both sides of the shorter side.
 
-    Shape: (H, W, C) in, (size, size, C) out; uint8 or float32 in [0, 1], kept. Antialiased bicubic.
+    Shape: (H, W, C) in, (size, size, C) out; uint8, uint16 or float32 in [0, 1], kept. Antialiased bicubic.
     """
     top, left, height, width = _window(image.shape[0], image.shape[1], size)
     boxed = np.zeros((size, size, image.shape[2]), image.dtype)
