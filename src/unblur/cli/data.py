@@ -11,10 +11,12 @@ from typing import Annotated, Any
 
 import typer
 
+from unblur.cli import patches
 from unblur.cli.output import print_json, progress, warn
 from unblur.errors import FileError, InputError, OptionError, OutputError
 
-app = typer.Typer(no_args_is_help=True, help="Make data sets of blurred and sharp pairs.")
+app = typer.Typer(no_args_is_help=True, help="Make and study data sets of blurred and sharp pairs.")
+app.command("patches")(patches.patches)
 
 
 @app.command("make")
@@ -36,9 +38,9 @@ def make(
     The same seed makes the same set; pictures are taken in the order of their paths.
     """
     from unblur import files
+    from unblur.datasets.folder import fit
     from unblur.image import from_array, to_array
     from unblur.physics import degrade
-    from unblur.physics.resize import fit
 
     if not source.is_dir():
         raise FileError(f"{source}: not a folder; give a folder of sharp pictures")
@@ -60,16 +62,17 @@ def make(
         for index, path in enumerate(found):
             name = path.relative_to(source).with_suffix(".png")
             try:
-                sharp = from_array(files.Source.open(path).read())
+                pixels = files.Source.open(path).read()
             except InputError as error:
                 warn(f"{error} (skipped)")
                 skipped += 1
                 continue
             if shape is not None:
-                sharp = fit(sharp, *shape)
-            sharp = from_array(to_array(sharp, "uint8"))
+                pixels = fit(pixels, *shape)
+            sharp = from_array(to_array(from_array(pixels), "uint8"))
             blurred, draw = degrade.degrade(sharp, degradation, seed=seed, index=index)
-            for folder, image in (("sharp", sharp), ("blurred", blurred)):
+            # A draw may raise the exposure; the truth is then the brighter picture.
+            for folder, image in (("sharp", degrade.reference(sharp, draw)), ("blurred", blurred)):
                 place = target / folder / name
                 place.parent.mkdir(parents=True, exist_ok=True)
                 files.save(to_array(image, "uint8"), place)
