@@ -12,8 +12,8 @@ from unblur.estimate.gaussian import gaussian_sigma
 from unblur.estimate.noise import noise_sigma
 from unblur.estimate.sharpness import sharpness
 from unblur.image import Image, check_image
+from unblur.physics import kernels
 from unblur.physics.blur import Blur
-from unblur.physics.kernels import gaussian
 
 __all__ = ["Estimate", "analyse", "estimate_blur", "gaussian_sigma", "noise_sigma", "sharpness"]
 
@@ -70,5 +70,7 @@ def analyse(image: Image) -> Estimate:
     if sigma < SHARP_SIGMA:
         blur = Blur("none", confidence=confidence, noise=noise)
     else:
-        blur = Blur("gaussian", {"sigma": sigma}, kernel=gaussian(sigma), confidence=confidence, noise=noise)
+        blur = Blur(
+            "gaussian", {"sigma": sigma}, kernel=kernels.gaussian(sigma), confidence=confidence, noise=noise
+        )
     return Estimate(blur, sigma, sharpness(image), noise)

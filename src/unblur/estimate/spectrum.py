@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
@@ -101,7 +102,8 @@ def _taper(rows: int, columns: int) -> NDArray[np.float32]:
 @lru_cache(maxsize=1)
 def frequencies() -> tuple[Floats, Floats]:
     """Frequency of every cell along y and along x, radians per pixel. Shape: (64, 1) and (1, 33)."""
-    return 2 * np.pi * np.fft.fftfreq(SIDE)[:, None], 2 * np.pi * np.fft.rfftfreq(SIDE)[None, :]
+    y, x = np.fft.fftfreq(SIDE), np.fft.rfftfreq(SIDE)
+    return np.asarray(2 * np.pi * y[:, None]), np.asarray(2 * np.pi * x[None, :])
 
 
 @lru_cache(maxsize=1)
@@ -114,14 +116,37 @@ def ring_average() -> Floats:
     return np.asarray(matrix / matrix.sum(axis=1, keepdims=True))
 
 
-def windowed(density: Floats, rows: int, columns: int) -> Floats:
-    """What `spectrum` finds on average for a process of a given power density, leakage included.
+def ring_losses(kernels: Sequence[Floats], rows: int, columns: int) -> Floats:
+    """Log of what each kernel leaves of the ring powers of a photograph. Shape: (len(kernels), RINGS).
 
-    Shape: (..., 128, 65) in, twice as fine as a spectrum; (..., 64, 33) out.
+    The leakage of the window is included: a photograph is taken to have the power density |w|**-2.2.
     """
-    spread = scipy.fft.irfft2(density, (2 * SIDE, 2 * SIDE), axes=(-2, -1))
+    cells = 2 * SIDE
+    y, x = 2 * np.pi * np.fft.fftfreq(cells), 2 * np.pi * np.fft.rfftfreq(cells)
+    natural = np.maximum(np.hypot(y[:, None], x), 0.5 * x[1]) ** -2.2
+    found = [np.log(ring_average() @ _windowed(natural, rows, columns).ravel())]
+    for kernel in kernels:
+        transfer = np.square(np.abs(scipy.fft.rfft2(kernel, (cells, cells))))
+        found.append(np.log(ring_average() @ _windowed(natural * transfer, rows, columns).ravel()))
+    return np.asarray(found[1:]) - found[0]
+
+
+def _windowed(density: Floats, rows: int, columns: int) -> Floats:
+    """What `spectrum` finds on average for a process of a given power density. Shape: (128, 65) to (64, 33)."""
+    cells = (2 * SIDE, 2 * SIDE)
     taper = _taper(rows, columns).astype(np.float64)
-    shape = scipy.fft.rfft2(taper, (2 * SIDE, 2 * SIDE))
-    overlap = scipy.fft.irfft2(np.square(np.abs(shape)), (2 * SIDE, 2 * SIDE)) / np.square(taper).sum()
-    found = scipy.fft.rfft2(spread * overlap, axes=(-2, -1)).real
-    return np.asarray(np.maximum(found[..., ::2, ::2], 1e-30))
+    overlap = (
+        scipy.fft.irfft2(np.square(np.abs(scipy.fft.rfft2(taper, cells))), cells) / np.square(taper).sum()
+    )
+    found = scipy.fft.rfft2(scipy.fft.irfft2(density, cells) * overlap).real
+    return np.asarray(np.maximum(found[::2, ::2], 1e-30))
+
+
+def halve(image: Image) -> Image | None:
+    """The means of 2 by 2 pixels; None where too little would be left."""
+    height, width = image.shape[0] // 2, image.shape[1] // 2
+    if min(height, width) < 2 * SMALLEST_SIDE:
+        return None
+    return (
+        image[: 2 * height, : 2 * width].reshape(height, 2, width, 2, -1).mean(axis=(1, 3), dtype=np.float32)
+    )
