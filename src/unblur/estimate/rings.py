@@ -1,0 +1,153 @@
+"""How well a blur explains the spectrum of a picture: the ring powers of a sharp photograph, blurred, plus noise.
+
+The model of the power in ring k is P_k = exp(y_k) L_k + N_k. The log powers y of sharp photographs are Gaussian:
+a mean, a few factors and a rest, measured on photographs (`scripts/calibrate_estimate.py`). L is what the blur
+leaves of the power (its squared transfer function). N is noise: the rounding of the picture, and on top nothing,
+white noise, or the error of JPEG compression, whose spectrum has been measured too. The evidence for a blur is the
+probability of the ring powers with the factors and the noise level integrated out by Laplace's method.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+
+import numpy as np
+
+from unblur.estimate.spectrum import RINGS, Floats, Spectrum
+
+#: Variance of a measured log ring power about its expectation: sampling, and what rings cannot express.
+_VARIANCE = 0.01
+
+#: Log of how likely each kind of noise is, before looking, against rounding alone.
+_LOG_ODDS = {"white": -1.0, "jpeg": -1.0}
+
+#: Standard deviation of the log level of unknown noise, and the level of white noise around which it lies.
+_LEVEL_SPREAD, _WHITE_LEVEL = 2.5, -10.0
+
+#: Newton steps, and the longest of them; more change sigma by less than 0.01.
+_STEPS, _LONGEST = 8, 1.5
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """What is known about photographs and their noise.
+
+    mean (RINGS,), factors (RINGS, F), rest (RINGS,): log ring powers of sharp photographs are mean +
+    factors @ N(0, 1) + N(0, rest). jpeg (RINGS,), jpeg_factor (RINGS,), jpeg_rest, jpeg_level: the same for the
+    error of JPEG, apart from its level.
+    """
+
+    mean: Floats
+    factors: Floats
+    rest: Floats
+    jpeg: Floats
+    jpeg_factor: Floats
+    jpeg_rest: float
+    jpeg_level: float
+
+
+@lru_cache(maxsize=1)
+def prior() -> Prior:
+    """The prior that comes with the package."""
+    numbers = json.loads(resources.files(__package__).joinpath("prior.json").read_text())
+    return Prior(
+        **{name: np.array(value) if isinstance(value, list) else value for name, value in numbers.items()}
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Noise:
+    """Noise of power exp(level + shape + free @ N(0, 1)), besides `fixed`; `level` is N(mean, spread**2)."""
+
+    fixed: float
+    shape: Floats
+    free: Floats
+    rest: float
+    level: float
+    spread: float
+    log_odds: float
+
+
+def log_evidence(found: Spectrum, log_losses: Floats, noise: float | None = None) -> Floats:
+    """How probable the ring powers are under each of several blurs. Shape: (B, RINGS) in, (B,) out.
+
+    log_losses: the log of L for each blur. noise: standard deviation of the noise where it is known.
+    """
+    power = found.rings
+    terms = [
+        _laplace(power, log_losses, one, start)
+        for one in _noises(found, noise)
+        for start in _starts(power, one)
+    ]
+    return np.asarray(np.logaddexp.reduce(terms))
+
+
+def _noises(found: Spectrum, noise: float | None) -> list[_Noise]:
+    known, nothing = prior(), np.zeros((RINGS, 0))
+    flat = np.zeros(RINGS)
+    floor = max(found.floor, 1e-10)
+    if noise is not None:
+        return [_Noise(max(floor, found.noise_gain * noise**2), flat, nothing, 0.0, -60.0, 0.01, 0.0)]
+    return [
+        _Noise(floor, flat, nothing, 0.0, -60.0, 0.01, 0.0),
+        _Noise(floor, flat, nothing, 0.0, _WHITE_LEVEL, _LEVEL_SPREAD, _LOG_ODDS["white"]),
+        _Noise(floor, known.jpeg, known.jpeg_factor[:, None], known.jpeg_rest, known.jpeg_level, _LEVEL_SPREAD,
+               _LOG_ODDS["jpeg"]),
+    ]  # fmt: skip
+
+
+def _starts(power: Floats, noise: _Noise) -> list[float]:
+    """Noise levels from which Newton's method finds the modes: the last ring is all noise, or half of them are."""
+    if noise.level < -50:
+        return [noise.level]
+    least = 1.05 * noise.fixed
+    return [
+        float(np.log(max(power.min(), least))) - 0.3,
+        float(np.log(max(np.median(power[RINGS // 2 :]), least))),
+    ]
+
+
+def _laplace(power: Floats, log_losses: Floats, noise: _Noise, start: float) -> Floats:
+    """Laplace's approximation of the log evidence, up to a constant. Shape: (B, RINGS) in, (B,) out."""
+    known = prior()
+    count = known.factors.shape[1]
+    levels = np.column_stack([np.ones(RINGS), noise.free])  # (RINGS, 1 or 2)
+    mean = np.concatenate([np.zeros(count), [noise.level], np.zeros(noise.free.shape[1])])
+    variance = np.ones(len(mean))
+    variance[count] = noise.spread**2
+    state = np.tile(mean, (len(log_losses), 1))  # (B, latents)
+    state[:, count] = start
+    state[:, :count] = _first_factors(power, log_losses, noise.fixed + np.exp(start + noise.shape))
+    for step in range(_STEPS + 1):
+        signal = np.exp(known.mean + state[:, :count] @ known.factors.T + log_losses)  # (B, RINGS)
+        extra = np.exp(state[:, count:] @ levels.T + noise.shape)
+        total = signal + extra + noise.fixed
+        of_signal, of_extra = signal / total, extra / total
+        error = np.log(power) - np.log(total)
+        scatter = _VARIANCE + np.square(of_signal) * known.rest + np.square(of_extra) * noise.rest
+        slopes = np.concatenate([of_signal[..., None] * known.factors, of_extra[..., None] * levels], axis=2)
+        weighted = slopes / scatter[..., None]
+        precision = weighted.swapaxes(1, 2) @ slopes + np.diag(1 / variance)  # (B, latents, latents)
+        away = state - mean
+        if step < _STEPS:
+            gradient = (weighted * error[..., None]).sum(axis=1) - away / variance
+            state = state + np.clip(
+                np.linalg.solve(precision, gradient[..., None])[..., 0], -_LONGEST, _LONGEST
+            )
+    misfit = (np.square(error) / scatter + np.log(scatter)).sum(axis=1) + (np.square(away) / variance).sum(
+        axis=1
+    )
+    volume = np.linalg.slogdet(precision)[1] + np.log(variance).sum()
+    return np.asarray(noise.log_odds - 0.5 * (misfit + volume))
+
+
+def _first_factors(power: Floats, log_losses: Floats, noise: Floats) -> Floats:
+    """Least squares on the rings that stand above the noise. Shape: (B, RINGS) in, (B, F) out."""
+    known = prior()
+    weight = (power > 2 * noise) / (known.rest + _VARIANCE)
+    target = np.log(np.maximum(power - noise, 0.05 * noise)) - log_losses - known.mean
+    normal = known.factors.T @ (weight[:, None] * known.factors) + np.eye(known.factors.shape[1])
+    return np.clip(np.linalg.solve(normal, known.factors.T @ (weight * target).T).T, -4, 4)
