@@ -1,0 +1,1110 @@
+"""Pictures in and out with everything that they carry.
+
+`Source` reads a picture upright: whole, by windows, or only its header. `save`, `encode` and `Sink` write one with
+the EXIF, ICC, XMP, IPTC, resolution, alpha and bit depth of the `Source` that it was made `like`; a file appears
+whole or not at all. Pixels, ICC and XMP go through libvips. EXIF does not: libvips serialises it anew, which moves
+maker notes and invents tags, so the block is patched in place here and put into the new file as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import mmap
+import os
+import re
+import secrets
+import stat
+import struct
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import pyvips
+from numpy.typing import DTypeLike, NDArray
+
+from unblur.errors import FileError, ImageError, MissingExtraError, OptionError, OutputError, TooLargeError
+from unblur.image import from_array, to_array
+
+# pyvips hands every message of libvips, debugging ones too, to a Python callback. A Ctrl-C that arrives during work
+# in libvips is raised in the next such callback and lost there, so only warnings may still call it. Those go nowhere:
+# what stops libvips is raised, and what it finds odd in a file is no news for the user.
+pyvips._remove_log_handler()
+pyvips._log_handler_id = pyvips.glib_lib.g_log_set_handler(
+    b"VIPS",
+    pyvips.GLogLevelFlags.LEVEL_WARNING | pyvips.GLogLevelFlags.LEVEL_CRITICAL,
+    pyvips._log_handler_cb,
+    pyvips.ffi.NULL,
+)
+logging.getLogger("pyvips").setLevel(logging.CRITICAL)
+# libvips would keep its last hundred operations alive, with their pixels, for a reuse that never comes here.
+pyvips.cache_set_max(0)
+
+MAX_PIXELS = 2**28
+"""A picture with more pixels is refused unless the caller says otherwise."""
+
+Pixels: TypeAlias = NDArray[Any]
+"""uint8, uint16 or float32 (H, W, C), C in 1 or 3."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """What a file format can hold.
+
+    bits: the deepest channel (32 is float). lossless: pixels are written exactly unless a quality is asked for.
+    side: the largest width or height.
+    """
+
+    name: str
+    bits: int
+    alpha: bool
+    grey: bool
+    lossless: bool
+    side: int
+    read: bool = True
+    write: bool = True
+
+    def dtype_for(self, wanted: DTypeLike) -> np.dtype[Any]:
+        """The dtype nearest to `wanted` that this format holds; 10 and 12 bits count as uint16."""
+        wanted = np.dtype(wanted)
+        if wanted == np.uint8 or self.bits == 8:
+            return np.dtype(np.uint8)
+        return np.dtype(np.float32 if wanted.kind == "f" and self.bits == 32 else np.uint16)
+
+
+_PNG = Format("png", bits=16, alpha=True, grey=True, lossless=True, side=2**31 - 1)
+_JPEG = Format("jpeg", bits=8, alpha=False, grey=True, lossless=False, side=65500)
+_TIFF = Format("tiff", bits=32, alpha=True, grey=True, lossless=True, side=2**31 - 1)
+_WEBP = Format("webp", bits=8, alpha=True, grey=False, lossless=True, side=16383)
+_AVIF = Format("avif", bits=12, alpha=True, grey=False, lossless=False, side=16384)
+_HEIC = Format("heic", bits=16, alpha=True, grey=True, lossless=False, side=16384, write=False)
+
+FORMATS: Mapping[str, Format] = MappingProxyType(
+    {
+        ".png": _PNG,
+        ".jpg": _JPEG,
+        ".jpeg": _JPEG,
+        ".jpe": _JPEG,
+        ".jfif": _JPEG,
+        ".tif": _TIFF,
+        ".tiff": _TIFF,
+        ".webp": _WEBP,
+        ".avif": _AVIF,
+        ".heic": _HEIC,
+        ".heif": _HEIC,
+        ".hif": _HEIC,
+    }
+)
+"""File name extension, in lower case, to format."""
+
+READABLE = frozenset(suffix for suffix, known in FORMATS.items() if known.read)
+"""Extensions, in lower case, that `Source.open` reads."""
+
+#: Quality of a lossy file where none is asked for: the smallest that re-saves photographs above 42 dB.
+_QUALITY = {"jpeg": 97, "avif": 96}
+
+#: A larger file is mapped instead of read.
+_MAP_ABOVE = 2**26
+
+_Buffer: TypeAlias = bytes | mmap.mmap
+_LOADERS = {"png": "pngload", "jpeg": "jpegload", "tiff": "tiffload", "webp": "webpload", "avif": "heifload"}
+_NUMPY: dict[str, np.dtype[Any]] = {
+    "uchar": np.dtype(np.uint8),
+    "ushort": np.dtype(np.uint16),
+    "float": np.dtype(np.float32),
+}
+_VIPS = {dtype: name for name, dtype in _NUMPY.items()}
+
+
+@dataclass(frozen=True)
+class _Carried:
+    """What a picture carries besides its pixels, true for the upright picture.
+
+    exif: a TIFF-structured block. photoshop: 8BIM resources. iptc: an IIM record outside of those. dpi: dots per
+    inch (x, y). extras: JPEG segments or PNG chunks that pass as they are into a file of the same format. quality,
+    full_chroma: of a JPEG's quantisation tables, and whether its colour has the resolution of its luma. bits: of one
+    channel.
+    """
+
+    exif: bytes = b""
+    icc: bytes = b""
+    xmp: bytes = b""
+    photoshop: bytes = b""
+    iptc: bytes = b""
+    dpi: tuple[float, float] | None = None
+    extras: tuple[bytes, ...] = ()
+    quality: int = 0
+    full_chroma: bool = False
+    bits: int = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A picture whose facts are known and whose pixels are not decoded yet.
+
+    path: None for bytes. format: "png", "jpeg", "tiff", "webp", "avif" or "heic", by content and not by name.
+    width, height: pixels, once upright. channels: colour channels, 1 or 3; a palette and CMYK become RGB.
+    dtype: uint8, uint16 or float32. warnings: one line for each thing in the file that is left out.
+    """
+
+    path: Path | None
+    format: str
+    width: int
+    height: int
+    channels: int
+    dtype: np.dtype[Any]
+    has_alpha: bool
+    warnings: tuple[str, ...]
+    _data: _Buffer = field(repr=False)
+    _orientation: int = field(repr=False)
+    _carried: _Carried = field(repr=False)
+
+    @classmethod
+    def open(cls, source: str | os.PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS) -> Source:
+        """Read the header of a file, or of the bytes of one.
+
+        Raises FileError for what is missing, not permitted, or no picture of a known format; TooLargeError, before
+        anything is decoded, above `max_pixels`; MissingExtraError for HEIC without pillow-heif. Damage behind the
+        header shows when the pixels are read.
+        """
+        path = None if isinstance(source, bytes | bytearray | memoryview) else Path(source)
+        name = _name(path)
+        data = bytes(source) if path is None else _read_file(path)  # type: ignore[arg-type]
+        format_name = _sniff(data[:64], name)
+        if format_name == "tiff" and _is_raw(data):
+            raise FileError(
+                f"{name}: begins with a preview, as a camera's raw file does; develop it to TIFF first"
+            )
+        with _decoding(name):
+            raw = _load(data, format_name, max_pixels, name)
+            exif, orientation, warnings = _read_exif(data, format_name, raw)
+            image = _display(raw, orientation, name)
+            channels = 3 if image.bands > 2 else 1
+            return cls(
+                path=path,
+                format=format_name,
+                width=image.width,
+                height=image.height,
+                channels=channels,
+                dtype=_NUMPY[image.format],
+                has_alpha=image.bands > channels,
+                warnings=(*warnings, *_left_out(data, format_name, raw)),
+                _data=data,
+                _orientation=orientation,
+                _carried=_collect(data, format_name, image, exif, orientation),
+            )
+
+    def read(self) -> Pixels:
+        """The colour channels of the whole picture, upright: (H, W, C) of `dtype`.
+
+        Raises FileError for damaged or truncated data, ImageError for float pixels that are not in [0, 1].
+        """
+        # Rows arrive in order unless the picture must be turned: then the decoder need not keep them all.
+        with _decoding(_name(self.path)):
+            return self._pixels(self._decode("random" if self._orientation > 1 else "sequential"))
+
+    def window(self, top: int, left: int, height: int, width: int) -> Pixels:
+        """The colour channels of a part of the upright picture: (height, width, C) of `dtype`.
+
+        The first window of a format without random access decodes the picture once, in its own dtype.
+        Raises OptionError for a window that leaves the picture, and what `read` raises.
+        """
+        if (
+            min(top, left) < 0
+            or min(height, width) < 1
+            or top + height > self.height
+            or left + width > self.width
+        ):
+            raise OptionError(
+                f"{_name(self.path)}: window {height}x{width} at ({top}, {left}) leaves {self.height}x{self.width}"
+            )
+        with _decoding(_name(self.path)):
+            return self._pixels(self._decoded.crop(left, top, width, height))
+
+    def alpha(self) -> Pixels | None:
+        """The alpha channel of the upright picture, (H, W) of `dtype`, or None. Raises what `read` raises."""
+        if not self.has_alpha:
+            return None
+        with _decoding(_name(self.path)):
+            image = self._decode("random" if self._orientation > 1 else "sequential")
+            return self._checked(image[self.channels].numpy())[:, :, 0]
+
+    @cached_property
+    def _decoded(self) -> Any:
+        return self._decode("random")
+
+    def _decode(self, access: str) -> Any:
+        name = _name(self.path)
+        raw = _load(self._data, self.format, self.width * self.height, name, access)
+        return _display(raw, self._orientation, name)
+
+    def _pixels(self, image: Any) -> Pixels:
+        return self._checked(image.extract_band(0, n=self.channels).numpy())
+
+    def _checked(self, pixels: Pixels) -> Pixels:
+        hwc = pixels if pixels.ndim == 3 else pixels[:, :, None]
+        return from_array(hwc, _name(self.path)) if self.dtype == np.float32 else hwc
+
+
+def decode(data: bytes) -> Pixels:
+    """The colour channels of the bytes of a picture file: (H, W, C) uint8, uint16 or float32, upright.
+
+    Raises what `Source.open` and `Source.read` raise.
+    """
+    return Source.open(data).read()
+
+
+def encode(
+    array: NDArray[Any],
+    format: str,  # noqa: A002
+    *,
+    quality: int | None = None,
+    like: Source | None = None,
+) -> bytes:
+    """The bytes of a file of `format`, a name or extension, that holds `array`: (H, W) or (H, W, C), C in 1 or 3.
+
+    `like` gives the metadata, the bit depth as far as the format holds it (see `losses`), and, for an array of the
+    same size, alpha. Without it integers keep their depth and floats become 8 bits. `quality` is 1 to 100 for
+    JPEG, WebP and AVIF; without it WebP is lossless and the others lose nothing that can be seen.
+    Raises OptionError for a format that cannot be written or a quality out of range, ImageError for an array that
+    is no image, OutputError for a size that the format cannot hold.
+    """
+    target = _writable(f".{format.lower().lstrip('.')}")
+    _check_quality(quality)
+    wanted = like.dtype if like else np.uint16 if getattr(array, "dtype", None) == np.uint16 else np.uint8
+    return _encode(_to_pixels(array, target.dtype_for(wanted)), target, quality, like)
+
+
+def save(
+    array: NDArray[Any],
+    path: str | os.PathLike[str],
+    *,
+    like: Source | None = None,
+    overwrite: bool = False,
+    quality: int | None = None,
+) -> Path:
+    """Write `array` to `path` in the format of its extension, whole or not at all; see `encode`.
+
+    Raises what `encode` raises, and OutputError for a file that exists (unless `overwrite`), a folder that is
+    missing or not writable, or a full disk.
+    """
+    path = check_output(path, overwrite=overwrite)
+    return write_file(path, encode(array, path.suffix, quality=quality, like=like), overwrite=overwrite)
+
+
+class Sink:
+    """A picture that is written by rows, from the top down, and saved on leaving the `with` block.
+
+    Rows wait in a temporary file, in the dtype of the result, so that the whole picture never is in memory as
+    floats. Nothing is written to `path` if the block raises. Options and errors are those of `save`; what can be
+    found wrong before the first row is raised at once. `dtype` counts only without `like`.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        shape: tuple[int, int, int],
+        *,
+        dtype: DTypeLike = np.uint8,
+        like: Source | None = None,
+        overwrite: bool = False,
+        quality: int | None = None,
+    ) -> None:
+        self.path = check_output(path, overwrite=overwrite)
+        self.shape = shape
+        _check_quality(quality)
+        self._format = _writable(self.path.suffix)
+        _check_side(shape[0], shape[1], self._format)
+        self._dtype = self._format.dtype_for(like.dtype if like else dtype)
+        self._like, self._overwrite, self._quality = like, overwrite, quality
+        self._rows = 0
+        self._spool = tempfile.TemporaryFile(prefix="unblur-")  # noqa: SIM115
+
+    def __enter__(self) -> Sink:
+        return self
+
+    def write(self, rows: NDArray[Any]) -> None:
+        """Append rows: (h, W) or (h, W, C), of any dtype that `save` takes. Raises ImageError, OutputError."""
+        pixels = _to_pixels(rows, self._dtype)
+        height, width, channels = self.shape
+        if pixels.shape[1:] != (width, channels) or self._rows + len(pixels) > height:
+            raise ImageError(
+                f"{self.path}: rows {pixels.shape} after row {self._rows} do not fit {self.shape}"
+            )
+        try:
+            self._spool.write(pixels.tobytes())
+            self._spool.flush()
+        except OSError as error:
+            raise OutputError(
+                f"{tempfile.gettempdir()}: no place for temporary rows: {error.strerror}"
+            ) from error
+        self._rows += len(pixels)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._spool:
+            if kind is not None:
+                return
+            if self._rows != self.shape[0]:
+                raise OutputError(f"{self.path}: only {self._rows} of {self.shape[0]} rows were given")
+            pixels = np.memmap(self._spool, self._dtype, "r", shape=self.shape)
+            data = _encode(pixels, self._format, self._quality, self._like)
+            write_file(self.path, data, overwrite=self._overwrite)
+
+
+def losses(like: Source, path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """What the format of `path` cannot hold of `like`, one line each, for a word to the user.
+
+    Raises OptionError for an extension that cannot be written.
+    """
+    target = _writable(Path(path).suffix)
+    carried = like._carried
+    lost = []
+    bits = {1: 8, 2: 16, 4: 32}[like.dtype.itemsize]
+    if target.bits < bits and not (like.format in ("avif", "heic") and carried.bits <= target.bits):
+        lost.append(f"{bits}-bit channels become {target.bits}-bit")
+    if like.has_alpha and not target.alpha:
+        lost.append("the alpha channel is left out")
+    if like.channels == 1 and not target.grey:
+        lost.append("grey becomes RGB")
+    if (carried.photoshop or carried.iptc) and target not in (_JPEG, _TIFF):
+        lost.append("IPTC is left out")
+    if target in (_JPEG, _WEBP, _AVIF) and len(carried.exif) > _EXIF_MAX:
+        lost.append("EXIF of more than 64 KiB is left out")
+    if target is _JPEG and len(carried.xmp) > _XMP_MAX:
+        lost.append("XMP of more than 64 KiB is left out")
+    return tuple(lost)
+
+
+def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Find out, before the work is done, whether a picture can be saved at `path`.
+
+    Raises OptionError for an extension that cannot be written, OutputError for a file that exists (unless
+    `overwrite`) or a folder that is missing or not writable.
+    """
+    path = Path(path)
+    _writable(path.suffix)
+    folder = path.parent
+    try:
+        if path.is_dir():
+            raise OutputError(f"{path}: is a folder")
+        if not overwrite and os.path.lexists(path):
+            raise OutputError(f"{path}: exists already; choose another name or allow overwriting")
+        if not folder.is_dir():
+            raise OutputError(f"{folder}: no such folder to write {path.name} into")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise OutputError(f"{folder}: no permission to write into this folder")
+    except (ValueError, OSError) as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    return path
+
+
+def write_file(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = False) -> Path:
+    """Write `data` to `path` so that the file appears whole or not at all, whatever interrupts it.
+
+    The bytes go to a temporary file in the same folder, reach the disk, and take the name in one step. A replaced
+    file keeps its permissions; a link is followed. Raises OutputError.
+    """
+    path = Path(path)
+    target = Path(os.path.realpath(path)) if overwrite else path
+    temporary = target.with_name(f".unblur-{secrets.token_hex(8)}.part")
+    try:
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+            with os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
+                if overwrite:
+                    with contextlib.suppress(OSError):
+                        os.chmod(temporary, stat.S_IMODE(target.stat().st_mode))
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if overwrite:
+                os.replace(temporary, target)
+            else:
+                _take_name(temporary, target)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+    except FileExistsError as error:
+        raise OutputError(f"{path}: exists already; choose another name or allow overwriting") from error
+    except (OSError, ValueError) as error:
+        raise OutputError(
+            f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}"
+        ) from error
+    with contextlib.suppress(OSError):  # the name itself; Windows and some network folders cannot do this
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    return path
+
+
+def _take_name(temporary: Path, target: Path) -> None:
+    """Give a finished file its name unless that name is taken; FileExistsError if it is."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links: hold the name with an empty file first
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        try:
+            os.replace(temporary, target)
+        except BaseException:
+            os.unlink(target)
+            raise
+
+
+# Reading
+
+
+def _name(path: Path | None) -> str:
+    return "picture" if path is None else str(path)
+
+
+@contextlib.contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    """Turn what libvips says into one line about the file."""
+    try:
+        yield
+    except pyvips.Error as error:
+        raise FileError(f"{name}: damaged, truncated or of an unknown kind ({_reason(error)})") from error
+
+
+def _reason(error: pyvips.Error) -> str:
+    lines = [line.strip() for line in error.detail.splitlines() if line.strip()]
+    return (lines[0] if lines else error.message)[:160]
+
+
+def _read_file(path: Path) -> _Buffer:
+    try:
+        with open(path, "rb") as file:
+            head = file.read(64)
+            if not head:
+                raise FileError(f"{path}: is empty")
+            _sniff(head, str(path))
+            if file.seekable() and os.fstat(file.fileno()).st_size > _MAP_ABOVE:
+                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            return head + file.read()
+    except FileNotFoundError as error:
+        raise FileError(f"{path}: no such file") from error
+    except IsADirectoryError as error:
+        raise FileError(f"{path}: is a folder, not a picture") from error
+    except FileError:
+        raise
+    except (OSError, ValueError) as error:
+        raise FileError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _sniff(head: bytes, name: str) -> str:
+    """The format that the first 64 bytes announce."""
+    if not head:
+        raise FileError(f"{name}: is empty")
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") and head[8:10] != b"CR":
+        return "tiff"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "webp"
+    if head[4:8] == b"ftyp":
+        brands = head[8 : int.from_bytes(head[:4], "big")]
+        if b"avi" in brands:
+            return "avif"
+        if b"hei" in brands or b"hev" in brands:
+            return "heic"
+    raise FileError(f"{name}: is not a PNG, JPEG, TIFF, WebP, AVIF or HEIC picture")
+
+
+def _load(data: _Buffer, format_name: str, max_pixels: int, name: str, access: str = "random") -> Any:
+    """The picture as it lies in the file, not decoded yet."""
+    if format_name == "heic":
+        return _load_heic(data, max_pixels, name)
+    # "error" and not "truncated": libvips counts a short TIFF strip as an error only.
+    options = {"access": access, "fail_on": "error"}
+    image = getattr(pyvips.Image, f"{_LOADERS[format_name]}_source")(
+        pyvips.Source.new_from_memory(data), **options
+    )
+    _check_size(image.width, image.height, max_pixels, name)
+    return _full_scale(image, image.get("bits-per-sample")) if format_name == "avif" else image
+
+
+def _load_heic(data: _Buffer, max_pixels: int, name: str) -> Any:
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise MissingExtraError(f"{name}: reading HEIC", "heic") from error
+    try:
+        heif = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
+        _check_size(heif.size[0], heif.size[1], max_pixels, name)
+        image = pyvips.Image.new_from_array(np.asarray(heif))
+    except (OSError, EOFError, SyntaxError, RuntimeError, ValueError) as error:
+        if isinstance(error, TooLargeError):
+            raise
+        raise FileError(f"{name}: damaged or truncated ({str(error).splitlines()[0]})") from error
+    space = (
+        ("grey16" if image.bands < 3 else "rgb16")
+        if image.format == "ushort"
+        else ("b-w" if image.bands < 3 else "srgb")
+    )
+    image = image.copy(interpretation=space)
+    for key, blob in (("exif-data", "exif"), ("xmp-data", "xmp"), ("icc-profile-data", "icc_profile")):
+        if heif.info.get(blob):
+            image.set_type(pyvips.GValue.blob_type, key, heif.info[blob])
+    image.set_type(pyvips.GValue.gint_type, "bits-per-sample", heif.info["bit_depth"])
+    image.set_type(pyvips.GValue.gint_type, "n-pages", len(heif))
+    return _full_scale(image, heif.info["bit_depth"])
+
+
+def _full_scale(image: Any, bits: int) -> Any:
+    """Stretch 10 or 12 bits, which HEIF decoders shift up into 16, so that white is 65535."""
+    if image.format != "ushort" or bits == 16:
+        return image
+    return (image * (65535 / (65536 - 2 ** (16 - bits)))).rint().cast("ushort")
+
+
+def _check_size(width: int, height: int, max_pixels: int, name: str) -> None:
+    if width * height > max_pixels:
+        raise TooLargeError(
+            f"{name}: {width}x{height} is more than the limit of {max_pixels} pixels; raise the limit to read it"
+        )
+
+
+def _display(image: Any, orientation: int, name: str) -> Any:
+    """Upright grey or RGB, with alpha last if there is any, in a dtype that can hold an image."""
+    space = image.interpretation
+    if space == "cmyk":
+        depth = 16 if image.format == "ushort" else 8
+        image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", depth=depth)
+    elif space in ("lab", "labs"):
+        image = image.colourspace("rgb16" if space == "labs" else "srgb").copy()
+        image.remove("icc-profile-data")
+    colours = {"b-w": 1, "grey16": 1, "srgb": 3, "rgb16": 3, "scrgb": 3}.get(image.interpretation, 0)
+    if image.bands - colours not in (0, 1) or not colours:
+        raise FileError(
+            f"{name}: has {image.bands} {space} channels; only grey, RGB or CMYK, with or without alpha, is read"
+        )
+    if image.format not in _NUMPY:
+        raise FileError(
+            f"{name}: has {image.format} pixels; convert them to 8 or 16 bits, or to floats in [0, 1]"
+        )
+    image = image.copy()
+    image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+    return image.autorot()
+
+
+def _left_out(data: _Buffer, format_name: str, image: Any) -> list[str]:
+    pages = _get(image, "n-pages", 1)
+    if pages > 1:
+        return [f"holds {pages} pictures; only the first is read"]
+    if format_name == "png" and any(kind == b"acTL" for kind, _ in _png_chunks(data)):
+        return ["is animated; only the first frame is read"]
+    if format_name == "jpeg" and any(
+        body.startswith(b"MPF\0") for marker, body in _jpeg_segments(data) if marker == 0xE2
+    ):
+        return ["holds further pictures (a preview, a depth or a gain map); only the first is read"]
+    return []
+
+
+def _get(image: Any, key: str, default: Any) -> Any:
+    return image.get(key) if key in image.get_fields() else default
+
+
+# What a picture carries: collecting it
+
+
+def _read_exif(data: _Buffer, format_name: str, image: Any) -> tuple[bytes, int, list[str]]:
+    """The EXIF block, the orientation that the pixels have (1 to 8), and warnings."""
+    orientation = _get(image, "orientation", 1) if format_name == "tiff" else 1
+    block = _get(image, "exif-data", b"")
+    if format_name == "png":  # libvips does not see the chunk behind the pixels, other readers do
+        block = next((body for kind, body in _png_chunks(data) if kind == b"eXIf"), block)
+    block = block.removeprefix(_EXIF_PREFIX)
+    try:
+        if format_name == "tiff":
+            block = _exif_from_tiff(data)
+        if not block:
+            return b"", orientation, []
+        _tags(block)
+        order, directories, _ = _directories(block)
+        # Decoders of AVIF and HEIC turn the picture by a box of its own, which their EXIF only repeats.
+        if format_name in ("png", "jpeg", "webp") and (entry := directories[0].get(_ORIENTATION)):
+            orientation = int.from_bytes(_value(block, order, entry)[: _TYPE_SIZE[entry.kind]], "little")
+    except (struct.error, KeyError):
+        return b"", orientation, ["its EXIF tags are damaged or of BigTIFF, and left out"]
+    return block, orientation if 1 <= orientation <= 8 else 1, []
+
+
+def _collect(data: _Buffer, format_name: str, image: Any, exif: bytes, orientation: int) -> _Carried:
+    turned = orientation > 4
+    xmp = _get(image, "xmp-data", b"")
+    if orientation > 1:
+        xmp = re.sub(rb"(tiff:Orientation(?:\s*=\s*[\"']|>))[2-8]", rb"\g<1>1", xmp)
+    if exif:
+        exif = _upright_exif(exif, image.width, image.height, turned)
+    extras: list[bytes] = []
+    photoshop = iptc = b""
+    quality = 0
+    resolved = "resolution-unit" in image.get_fields()
+    if format_name == "jpeg":
+        for marker, body in _jpeg_segments(data):
+            if marker == 0xFE or (marker == 0xE1 and body.startswith(_LONG_XMP_PREFIX)):
+                extras.append(_segment(marker, body))
+            elif marker == 0xED and body.startswith(_PHOTOSHOP_PREFIX):
+                photoshop += body.removeprefix(_PHOTOSHOP_PREFIX)
+            elif marker == 0xDB:
+                quality = quality or _table_quality(body)
+    elif format_name == "png":
+        for kind, body in _png_chunks(data):
+            resolved = resolved or (kind == b"pHYs" and body[8:9] == b"\1")
+            if kind in _PNG_EXTRAS and not body.startswith((b"XML:com.adobe.xmp\0", b"Raw profile type ")):
+                extras.append(_chunk(kind, body))
+    elif format_name == "tiff":
+        with contextlib.suppress(struct.error, KeyError):
+            _, directories, _ = _directories(data)
+            photoshop, iptc = (
+                bytes(data[entry.at : entry.at + _size(entry)]) if (entry := directories[0].get(tag)) else b""
+                for tag in (_TIFF_PHOTOSHOP, _TIFF_IPTC)
+            )
+    across, down = image.xres * 25.4, image.yres * 25.4
+    if turned:
+        across, down = down, across
+    return _Carried(
+        exif=exif,
+        icc=_get(image, "icc-profile-data", b""),
+        xmp=xmp,
+        photoshop=photoshop,
+        iptc=iptc,
+        dpi=(across, down) if resolved and min(across, down) > 0 and max(across, down) < 1e5 else None,
+        extras=tuple(extras),
+        quality=quality,
+        full_chroma=_get(image, "jpeg-chroma-subsample", "") == "4:4:4",
+        bits=_get(image, "bits-per-sample", 8),
+    )
+
+
+# Writing
+
+
+def _writable(suffix: str) -> Format:
+    target = FORMATS.get(suffix.lower())
+    if target is None or not target.write:
+        possible = ", ".join(known for known, facts in FORMATS.items() if facts.write)
+        raise OptionError(
+            f"cannot write pictures as {suffix or 'a file without extension'}; use one of {possible}"
+        )
+    return target
+
+
+def _check_quality(quality: int | None) -> None:
+    if quality is not None and not 1 <= quality <= 100:
+        raise OptionError(f"quality must be 1 to 100, got {quality}")
+
+
+def _check_side(height: int, width: int, target: Format) -> None:
+    if max(height, width) > target.side:
+        raise OutputError(
+            f"{width}x{height} does not fit {target.name}, which ends at {target.side} pixels a side; use PNG or TIFF"
+        )
+
+
+def _to_pixels(array: NDArray[Any], dtype: np.dtype[Any]) -> Pixels:
+    exact = isinstance(array, np.ndarray) and array.dtype == dtype != np.float32
+    if exact and array.ndim == 3 and array.shape[2] in (1, 3) and array.size:
+        return array
+    return to_array(from_array(array), dtype)
+
+
+def _encode(pixels: Pixels, target: Format, quality: int | None, like: Source | None) -> bytes:
+    height, width, channels = pixels.shape
+    _check_side(height, width, target)
+    carried = like._carried if like else _Carried()
+    bits = 8
+    if target is _AVIF and pixels.dtype == np.uint16:
+        bits = carried.bits if carried.bits in (10, 12) else 12
+    image = _vips(pixels, bits)
+    icc = carried.icc if carried.icc[16:20] == (b"RGB " if channels == 3 else b"GRAY") else b""
+    if icc:
+        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", icc)
+        if channels == 1 and not target.grey:  # a grey profile would not fit the RGB that it becomes
+            image = image.icc_transform("srgb", embedded=True).copy()
+    if like and like.has_alpha and target.alpha and (like.height, like.width) == (height, width):
+        alpha = like.alpha()
+        assert alpha is not None
+        image = image.bandjoin(_vips(_to_pixels(alpha, pixels.dtype), bits)).copy()
+    if carried.xmp:
+        image.set_type(pyvips.GValue.blob_type, "xmp-data", carried.xmp)
+    if carried.dpi:
+        image = image.copy(xres=carried.dpi[0] / 25.4, yres=carried.dpi[1] / 25.4)
+    extras = carried.extras if like and like.format == target.name else ()
+    try:
+        return _SAVERS[target.name](image, quality, bits, carried, extras)
+    except pyvips.Error as error:
+        raise OutputError(
+            f"{width}x{height} picture cannot be written as {target.name}: {_reason(error)}"
+        ) from error
+
+
+def _vips(pixels: Pixels, bits: int = 8) -> Any:
+    """A libvips image over an array; 10 and 12 bits are what `_full_scale` undoes."""
+    if bits > 8:
+        steps = 2**bits - 1
+        pixels = np.rint(pixels * np.float32(steps / 65535)).astype(np.uint16) << (16 - bits)
+    height, width, channels = pixels.shape
+    kind = _VIPS[pixels.dtype]
+    space = {"uchar": ("b-w", "srgb"), "ushort": ("grey16", "rgb16"), "float": ("b-w", "scrgb")}[kind][
+        channels > 1
+    ]
+    memory = np.ascontiguousarray(pixels).data
+    return pyvips.Image.new_from_memory(memory, width, height, channels, kind).copy(interpretation=space)
+
+
+def _save_png(
+    image: Any, quality: int | None, bits: int, carried: _Carried, extras: tuple[bytes, ...]
+) -> bytes:
+    data: bytes = image.pngsave_buffer(filter="paeth", keep=_KEEP)
+    if carried.dpi is None:  # libvips writes one all the same
+        invented = next((_chunk(kind, body) for kind, body in _png_chunks(data) if kind == b"pHYs"), b"")
+        data = data.replace(invented, b"", 1)
+    exif = _chunk(b"eXIf", carried.exif) if carried.exif else b""
+    return data[:_PNG_HEAD] + exif + b"".join(extras) + data[_PNG_HEAD:]
+
+
+def _save_jpeg(
+    image: Any, quality: int | None, bits: int, carried: _Carried, extras: tuple[bytes, ...]
+) -> bytes:
+    quality = quality or max(_QUALITY["jpeg"], carried.quality)
+    full_chroma = quality >= 90 or carried.full_chroma
+    data: bytes = image.jpegsave_buffer(
+        Q=quality, optimize_coding=True, subsample_mode="off" if full_chroma else "on", keep=_KEEP
+    )
+    per_inch = [min(max(round(value), 1), 65535) for value in carried.dpi or (1, 1)]
+    head = _segment(0xE0, b"JFIF\0\1\1" + struct.pack(">BHHBB", carried.dpi is not None, *per_inch, 0, 0))
+    if 0 < len(carried.exif) <= _EXIF_MAX:
+        head += _segment(0xE1, _EXIF_PREFIX + carried.exif)
+    resources = carried.photoshop
+    if carried.iptc and not resources:
+        resources = (
+            b"8BIM\x04\x04\0\0"
+            + struct.pack(">I", len(carried.iptc))
+            + carried.iptc
+            + b"\0" * (len(carried.iptc) % 2)
+        )
+    step = _SEGMENT_MAX - len(_PHOTOSHOP_PREFIX)
+    tail = b"".join(
+        _segment(0xED, _PHOTOSHOP_PREFIX + resources[at : at + step]) for at in range(0, len(resources), step)
+    ) + b"".join(extras)
+    written = 2 + sum(len(body) + 4 for marker, body in _jpeg_segments(data) if 0xE0 <= marker <= 0xEF)
+    return data[:2] + head + data[2:written] + tail + data[written:]
+
+
+def _save_webp(
+    image: Any, quality: int | None, bits: int, carried: _Carried, extras: tuple[bytes, ...]
+) -> bytes:
+    how = {"lossless": True} if quality is None else {"Q": quality, "smart_subsample": True}
+    image, keep = _with_exif_placeholder(image, carried.exif)
+    return _fill_placeholder(image.webpsave_buffer(exact=True, keep=keep, **how), carried.exif)
+
+
+def _save_avif(
+    image: Any, quality: int | None, bits: int, carried: _Carried, extras: tuple[bytes, ...]
+) -> bytes:
+    quality = quality or _QUALITY["avif"]
+    image, keep = _with_exif_placeholder(image, carried.exif)
+    # Slower than effort 1 takes minutes for a photograph and gains a tenth of a decibel.
+    chroma = "off" if quality >= 90 else "auto"
+    data = image.heifsave_buffer(
+        compression="av1", Q=quality, bitdepth=bits, effort=1, subsample_mode=chroma, keep=keep
+    )
+    return _fill_placeholder(data, carried.exif)
+
+
+def _save_tiff(
+    image: Any, quality: int | None, bits: int, carried: _Carried, extras: tuple[bytes, ...]
+) -> bytes:
+    predictor = "float" if image.format == "float" else "horizontal"
+    big = image.width * image.height * image.bands * _NUMPY[image.format].itemsize > 4_000_000_000
+    data: bytes = image.tiffsave_buffer(compression="deflate", predictor=predictor, bigtiff=big, keep=_KEEP)
+    return data if big else _tiff_with(data, carried)
+
+
+_SAVERS = {"png": _save_png, "jpeg": _save_jpeg, "webp": _save_webp, "avif": _save_avif, "tiff": _save_tiff}
+_KEEP = "icc:xmp"
+
+
+def _with_exif_placeholder(image: Any, exif: bytes) -> tuple[Any, str]:
+    """Have libvips make room for an EXIF block: WebP and AVIF have tables of offsets that it fills in."""
+    if not 0 < len(exif) <= _EXIF_MAX:
+        return image, _KEEP
+    image = image.copy()
+    image.set_type(pyvips.GValue.gstr_type, "exif-ifd0-ImageDescription", _placeholder(exif).decode())
+    return image, f"{_KEEP}:exif"
+
+
+def _placeholder(exif: bytes) -> bytes:
+    # What libexif puts before the text is at least a header and seven entries: 98 bytes.
+    length = max(len(exif) - 98, 64)
+    return (b"[EXIF goes here]" * (length // 16 + 1))[:length]
+
+
+def _fill_placeholder(data: bytes, exif: bytes) -> bytes:
+    if not 0 < len(exif) <= _EXIF_MAX:
+        return data
+    text = _placeholder(exif)
+    end = data.index(text) + len(text)
+    start = data.rindex(b"II*\0", 0, end)
+    return data[:start] + exif.ljust(end - start, b"\0") + data[end:]
+
+
+# JPEG segments and PNG chunks
+
+_EXIF_PREFIX = b"Exif\0\0"
+_PHOTOSHOP_PREFIX = b"Photoshop 3.0\0"
+_LONG_XMP_PREFIX = b"http://ns.adobe.com/xmp/extension/\0"
+_PNG_EXTRAS = {b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"tEXt", b"zTXt", b"iTXt"}
+#: Signature and IHDR.
+_PNG_HEAD = 33
+#: Most bytes of one JPEG segment after its length, and of XMP in it.
+_SEGMENT_MAX = 65533
+_XMP_MAX = _SEGMENT_MAX - 29
+#: And of EXIF, which libexif keeps for WebP and AVIF too.
+_EXIF_MAX = _SEGMENT_MAX - 6
+#: Sum of the luminance quantisation table of ITU-T T.81, table K.1.
+_STANDARD_TABLE_SUM = 3688
+
+
+def _jpeg_segments(data: _Buffer) -> Iterator[tuple[int, bytes]]:
+    """Marker and content of each segment before the pixels."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
+        if data[at + 1] == 0xFF:  # fill byte
+            at += 1
+            continue
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        yield data[at + 1], data[at + 4 : at + 2 + length]
+        at += 2 + length
+
+
+def _segment(marker: int, body: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
+
+
+def _table_quality(body: bytes) -> int:
+    """The quality, 1 to 100, at which libjpeg's rule scales the standard table to the sum of this one."""
+    wide = body[:1] >= b"\x10"
+    table = body[1 : 129 if wide else 65]
+    total = sum(table[::2]) * 256 + sum(table[1::2]) if wide else sum(table)
+    scale = 100 * total / _STANDARD_TABLE_SUM
+    if total <= 64:  # nothing but ones
+        return 100
+    return max(1, round((200 - scale) / 2 if scale <= 100 else 5000 / scale))
+
+
+def _png_chunks(data: _Buffer) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and content of each chunk; that of pixels is left out."""
+    at = 8
+    while at + 12 <= len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        kind = bytes(data[at + 4 : at + 8])
+        yield kind, b"" if kind == b"IDAT" else data[at + 8 : at + 8 + length]
+        at += 12 + length
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+# TIFF directories, of which EXIF is made too (TIFF 6.0, section 2; EXIF 2.32, section 4.5)
+
+_NEW_SUBFILE_TYPE, _ORIENTATION, _TIFF_IPTC, _TIFF_PHOTOSHOP, _DNG_VERSION = (
+    0xFE,
+    0x112,
+    0x83BB,
+    0x8649,
+    0xC612,
+)
+_EXIF, _GPS, _INTEROP = _POINTERS = 0x8769, 0x8825, 0xA005
+_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = _RESOLUTION = 0x11A, 0x11B, 0x128
+#: Tags that say how pixels are stored, or that have a way of their own here; all others are carried.
+_LAYOUT_TAGS = frozenset({*range(254, 260), 262, 266, 273, *range(277, 282), 284, *range(288, 294), 301})
+_LAYOUT_TAGS |= {317, *range(320, 326), 330, *range(332, 343), 347, *range(512, 522), *range(529, 533), 700}
+_LAYOUT_TAGS |= {_TIFF_IPTC, _TIFF_PHOTOSHOP, 34675, 37724}
+#: Most bytes of carried tags in one file.
+_TAGS_MAX = 2**24
+_TYPE_SIZE = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+
+
+class _Entry(NamedTuple):
+    kind: int
+    number: int
+    at: int  # where its value lies
+
+
+_Tags: TypeAlias = dict[int, tuple[int, int, bytes]]  # type, count, little-endian value or the place of one
+
+
+def _size(entry: _Entry) -> int:
+    return _TYPE_SIZE[entry.kind] * entry.number
+
+
+def _directory(block: _Buffer, order: str, start: int) -> tuple[dict[int, _Entry], int]:
+    """The entries of one directory, and where the offset of the next one stands."""
+    (count,) = struct.unpack_from(order + "H", block, start)
+    entries = {}
+    for at in range(start + 2, start + 2 + 12 * count, 12):
+        tag, kind, number = struct.unpack_from(order + "HHI", block, at)
+        entry = _Entry(kind, number, at + 8)
+        if kind in _TYPE_SIZE and _size(entry) > 4:
+            entry = _Entry(kind, number, *struct.unpack_from(order + "I", block, at + 8))
+        if kind in _TYPE_SIZE and entry.at + _size(entry) <= len(block):
+            entries[tag] = entry
+    return entries, start + 2 + 12 * count
+
+
+def _directories(block: _Buffer) -> tuple[str, dict[int, dict[int, _Entry]], int]:
+    """Byte order, directories by the tag that points to them (0: the first), and where the thumbnail's offset stands.
+
+    Raises struct.error or KeyError for a block that is none, BigTIFF included.
+    """
+    order = {b"II*\0": "<", b"MM\0*": ">"}[bytes(block[:4])]
+    first, next_at = _directory(block, order, *struct.unpack_from(order + "I", block, 4))
+    found = {0: first}
+    for tag, parent in ((_EXIF, 0), (_GPS, 0), (_INTEROP, _EXIF)):
+        if entry := found.get(parent, {}).get(tag):
+            with contextlib.suppress(struct.error):
+                found[tag], _ = _directory(block, order, *struct.unpack_from(order + "I", block, entry.at))
+    return order, found, next_at
+
+
+def _value(block: _Buffer, order: str, entry: _Entry) -> bytes:
+    """The value of an entry in little-endian order."""
+    raw = bytes(block[entry.at : entry.at + _size(entry)])
+    word = 4 if entry.kind in (5, 10) else _TYPE_SIZE[entry.kind]
+    return raw if order == "<" or word == 1 else np.frombuffer(raw, f">u{word}").astype(f"<u{word}").tobytes()
+
+
+def _tags(block: _Buffer) -> dict[int, _Tags]:
+    """The carried tags of each directory. Raises what `_directories` raises, also for too many."""
+    order, directories, _ = _directories(block)
+    tags: dict[int, _Tags] = {}
+    total = 0
+    for where, entries in directories.items():
+        tags[where] = {}
+        for tag, entry in entries.items():
+            if tag in _POINTERS or (where == 0 and tag in _LAYOUT_TAGS):
+                continue
+            total += _size(entry)
+            if total > _TAGS_MAX:
+                raise struct.error("too many tags")
+            tags[where][tag] = (entry.kind, entry.number, _value(block, order, entry))
+    return tags
+
+
+def _pack(directories: dict[int, _Tags], base: int) -> tuple[bytes, int]:
+    """Directories as little-endian bytes that will stand at `base`, and the offset of the first directory."""
+    packed = b""
+    for where, parent in ((_INTEROP, _EXIF), (_EXIF, 0), (_GPS, 0), (0, 0)):
+        tags = directories.get(where)
+        if not tags and where:
+            continue
+        start = base + len(packed)
+        table, values = struct.pack("<H", len(tags or {})), b""
+        for tag, (kind, count, value) in sorted((tags or {}).items()):
+            if len(value) > 4:
+                place = start + 6 + 12 * len(tags or {}) + len(values)
+                values += value + b"\0" * (len(value) % 2)
+                value = struct.pack("<I", place)
+            table += struct.pack("<HHI", tag, kind, count) + value.ljust(4, b"\0")
+        packed += table + b"\0\0\0\0" + values
+        if where:
+            directories.setdefault(parent, {})[where] = (4, 1, struct.pack("<I", start))
+    return packed, start
+
+
+def _upright_exif(block: bytes, width: int, height: int, turned: bool) -> bytes:
+    """The block for upright pixels, nothing in it moved: orientation 1, the size, no thumbnail of the old pixels."""
+    order, directories, next_at = _directories(block)
+    patched = bytearray(block)
+    first, exif = directories[0], directories.get(_EXIF, {})
+    for entries, tag, number in (
+        (first, _ORIENTATION, 1),
+        (first, 0x100, width),
+        (first, 0x101, height),
+        (exif, 0xA002, width),
+        (exif, 0xA003, height),
+    ):
+        if (entry := entries.get(tag)) and entry.kind in (3, 4) and number < 256 ** _TYPE_SIZE[entry.kind]:
+            struct.pack_into(order + {3: "H", 4: "I"}[entry.kind], patched, entry.at, number)
+    across, down = first.get(_X_RESOLUTION), first.get(_Y_RESOLUTION)
+    if turned and across and down and across.kind == down.kind == 5:
+        patched[across.at : across.at + 8], patched[down.at : down.at + 8] = (
+            block[down.at : down.at + 8],
+            block[across.at : across.at + 8],
+        )
+    if len(block) >= next_at + 4 and (thumbnail := struct.unpack_from(order + "I", block, next_at)[0]):
+        patched[next_at : next_at + 4] = b"\0\0\0\0"
+        with contextlib.suppress(struct.error, KeyError):
+            entries, _ = _directory(block, order, thumbnail)
+            offset, length = (
+                int.from_bytes(_value(block, order, entries[tag]), "little") for tag in (0x201, 0x202)
+            )
+            if offset > 8 and offset + length >= len(block) - 1:
+                del patched[offset:]
+    return bytes(patched)
+
+
+def _exif_from_tiff(data: _Buffer) -> bytes:
+    """The tags of a TIFF file that do not describe its layout, as an EXIF block. Raises what `_tags` raises."""
+    directories = _tags(data)
+    if len(directories) == 1 and directories[0].keys() <= {_ORIENTATION, *_RESOLUTION}:
+        return b""
+    packed, start = _pack(directories, 8)
+    return b"II*\0" + struct.pack("<I", start) + packed
+
+
+def _is_raw(data: _Buffer) -> bool:
+    """Whether a TIFF file is a camera's raw file, whose first picture is only a preview."""
+    with contextlib.suppress(struct.error, KeyError):
+        order, directories, _ = _directories(data)
+        first = directories[0]
+        preview = _NEW_SUBFILE_TYPE in first and _value(data, order, first[_NEW_SUBFILE_TYPE])[:1] == b"\1"
+        return _DNG_VERSION in first or preview
+    return False
+
+
+def _tiff_with(data: bytes, carried: _Carried) -> bytes:
+    """The TIFF file with the carried tags, by a new first directory at its end that points to the old values."""
+    _, old, _ = _directories(data)
+    first: _Tags = {}
+    for tag, entry in old[0].items():
+        value = data[entry.at : entry.at + 4] if _size(entry) <= 4 else struct.pack("<I", entry.at)
+        first[tag] = (entry.kind, entry.number, value)
+    directories = _tags(carried.exif) if carried.exif else {0: {}}
+    first |= directories[0]
+    for tag in _RESOLUTION:
+        first.pop(tag, None)
+    if carried.dpi:
+        across, down = (struct.pack("<II", round(value * 10000), 10000) for value in carried.dpi)
+        first |= {
+            _X_RESOLUTION: (5, 1, across),
+            _Y_RESOLUTION: (5, 1, down),
+            _RESOLUTION_UNIT: (3, 1, b"\2\0"),
+        }
+    if carried.photoshop:
+        first[_TIFF_PHOTOSHOP] = (1, len(carried.photoshop), carried.photoshop)
+    if carried.iptc:
+        first[_TIFF_IPTC] = (7, len(carried.iptc), carried.iptc)
+    data += b"\0" * (len(data) % 2)
+    packed, start = _pack(directories | {0: first}, len(data))
+    return data[:4] + struct.pack("<I", start) + data[8:] + packed
