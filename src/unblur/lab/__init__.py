@@ -1,0 +1,1 @@
+"""The workshop: recipes, batches, and the loop that turns real data into trained weights. Needs torch."""
