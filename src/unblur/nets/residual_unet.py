@@ -1,0 +1,56 @@
+"""A residual U-Net of dense 3x3 convolutions only, for machines that run those near their peak."""
+# ruff: noqa: D102 (a class says what its forward does)
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from unblur.nets.layers import Restorer, conv, glorot_
+from unblur.nets.plain import ResidualBlock
+
+
+class ResidualUNet(Restorer):
+    """A few wide stages at a half, a quarter and an eighth of the size; the result is added to the picture.
+
+    Four pixels enter as one by pixel unshuffle: full-size feature maps cost memory traffic, not insight. No
+    normalisation, no attention: no statistic of the whole picture, so that a tile with its halo equals
+    the whole. Enlarging is nearest-neighbour behind a convolution at the smaller size; skips are added.
+    `widths` and `blocks`: channels and residual blocks of each stage, the last one being the bottom. Starts as the
+    identity.
+    """
+
+    def __init__(self, widths: Sequence[int], blocks: Sequence[int]) -> None:
+        super().__init__()
+
+        def stage(channels: int, count: int) -> nn.Sequential:
+            return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
+
+        self.enter = nn.Sequential(nn.PixelUnshuffle(2), conv(12, widths[0]))
+        self.encoder = nn.ModuleList(map(stage, widths, blocks))
+        self.reduce = nn.ModuleList(conv(a, b, stride=2) for a, b in pairwise(widths))
+        self.enlarge = nn.ModuleList(
+            nn.Sequential(conv(b, a), nn.Upsample(scale_factor=2.0, mode="nearest"))
+            for a, b in pairwise(widths)
+        )
+        self.decoder = nn.ModuleList(map(stage, widths[:-1], blocks))
+        leave = nn.Conv2d(widths[0], 12, 3, padding=1)
+        self.leave = nn.Sequential(leave, nn.PixelShuffle(2))
+        glorot_(self)
+        nn.init.zeros_(leave.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.enter(x)
+        skips: list[Tensor] = []
+        *stages, bottom = self.encoder
+        for stage, reduce in zip(stages, self.reduce, strict=True):
+            y = stage(y)
+            skips.append(y)
+            y = reduce(y)
+        y = bottom(y)
+        for i in reversed(range(len(skips))):
+            y = self.decoder[i](skips[i] + self.enlarge[i](y))
+        restored: Tensor = x + self.leave(y)
+        return restored

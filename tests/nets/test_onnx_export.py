@@ -1,0 +1,103 @@
+"""Exported networks give what torch gives."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from unblur.errors import MissingExtraError
+from unblur.nets import PRESETS, create, spec
+from unblur.nets.export import METADATA_KEY, to_onnx
+from unblur.nets.spec import Spec
+
+QUICK = ("resunet1", "mscnn_ps", "srn_cifar_lstm")
+
+
+def session(path):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def check(row: Spec, path, net=None) -> None:
+    torch.manual_seed(0)
+    net = net or row.build()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter += 0.01 * torch.randn_like(parameter)
+    net.train()
+    to_onnx(net, row, path)
+    assert net.training
+    net.eval()
+    run = session(path)
+    step = row.size_multiple
+    sizes = (
+        [row.fixed_size] if row.fixed_size else [(step, 3 * step), (max(step, 24) // step * step, 5 * step)]
+    )
+    if row.name == "sigma_cnn_pool":
+        sizes = [(9, 31), (24, 7)]
+    for batch, size in enumerate(sizes, 1):
+        x = torch.rand(batch, row.channels, *size)
+        with torch.no_grad():
+            expected = net(x).numpy()
+        (got,) = run.run(None, {"input": x.numpy()})
+        assert got.shape == expected.shape
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-4 * max(1, np.abs(expected).max()))
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_three_kinds(name, tmp_path):
+    check(spec(name), tmp_path / "net.onnx")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in PRESETS if name not in QUICK])
+def test_the_others(name, tmp_path):
+    check(spec(name), tmp_path / "net.onnx")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        ("resunet1", {"tf_same": True}),
+        ("caessc_d22_f128_half", {"tf_same": True, "width": 8}),
+        ("srn_reds", {"carry_state": True, "share_weights": True, "tf_same": True}),
+        ("eddensenet", {"carry": "raw"}),
+    ],
+)
+def test_flags(name, overrides, tmp_path):
+    check(spec(name), tmp_path / "net.onnx", create(name, **overrides))
+
+
+def test_card_and_half_precision_weights(tmp_path):
+    row = spec("unblur_unet_1m")
+    torch.manual_seed(0)
+    net = row.build().eval()
+    torch.nn.init.normal_(net.leave[0].weight, std=0.01)
+    full, half = tmp_path / "full.onnx", tmp_path / "half.onnx"
+    to_onnx(net, row, full)
+    to_onnx(net, row, half, fp16=True)
+    assert half.stat().st_size < 0.52 * full.stat().st_size
+    runs = [session(path) for path in (full, half)]
+    for run in runs:
+        assert run.get_modelmeta().custom_metadata_map[METADATA_KEY] == row.card()
+        assert json.loads(row.card())["halo"] == row.halo
+        assert run.get_inputs()[0].type == run.get_outputs()[0].type == "tensor(float)"
+    x = torch.rand(1, 3, 32, 48)
+    a, b = (run.run(None, {"input": x.numpy()})[0] for run in runs)
+    assert 0 < np.abs(a - b).max() < 1e-2
+    net.half().float()
+    with torch.no_grad():
+        np.testing.assert_allclose(b, net(x).numpy(), rtol=0, atol=1e-5 * max(1, np.abs(b).max()))
+
+
+def test_without_onnx(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(MissingExtraError, match=r"unblur\[train\]"):
+        to_onnx(torch.nn.Conv2d(3, 3, 1), spec("unet20"), tmp_path / "net.onnx")
