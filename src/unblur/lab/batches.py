@@ -54,6 +54,10 @@ class Batch:
     sigma: Tensor | None
     share: float
 
+    def none(self) -> Batch:
+        """The same without a picture."""
+        return Batch(self.blurred[:0], self.sharp[:0], None if self.sigma is None else self.sigma[:0], 0.0)
+
 
 class Source(Protocol):
     """Where pictures come from. `ids`: the number of each, under which its blur is drawn."""

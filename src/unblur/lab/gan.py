@@ -10,8 +10,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from unblur.lab.batches import Batch
+from unblur.lab.objective import clip, laid_out, make_optimiser, picture_losses, set_rate
 from unblur.lab.recipe import Optimiser, Recipe
-from unblur.lab.train import clip, laid_out, make_optimiser, picture_losses, set_rate
 from unblur.nets import spec
 
 

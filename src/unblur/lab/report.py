@@ -77,18 +77,18 @@ class Board:
         except ImportError:
             self._writer = None
         else:
-            self._writer = SummaryWriter(os.fspath(folder), purge_step=step or None)  # type: ignore[no-untyped-call]
+            self._writer = SummaryWriter(os.fspath(folder), purge_step=step or None)
 
     def write(self, prefix: str, numbers: Mapping[str, float], step: int) -> None:
         """Numbers of one step or epoch."""
         if self._writer is not None:
             for name, number in numbers.items():
-                self._writer.add_scalar(f"{prefix}/{name}", number, step)  # type: ignore[no-untyped-call]
+                self._writer.add_scalar(f"{prefix}/{name}", number, step)
 
     def close(self) -> None:
         """Write out what is buffered."""
         if self._writer is not None:
-            self._writer.close()  # type: ignore[no-untyped-call]
+            self._writer.close()
 
 
 class Bar:
@@ -146,6 +146,10 @@ class Stopwatch:
             "images_per_second": round(self._images / seconds, 2),
             "data_share": round(self._data / seconds, 4),
         }
+
+    def __str__(self) -> str:
+        speed = self.read()
+        return f"{speed['images_per_second']:.0f} images/s  data {speed['data_share']:.0%}"
 
 
 def save_curve(path: Path, events: Sequence[Mapping[str, Any]], title: str) -> None:
