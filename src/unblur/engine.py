@@ -224,7 +224,7 @@ def _decide(pixels: NDArray[Any], row: Method, given: Blur | None) -> tuple[Blur
     rounding = 1 / (INTEGER_MAX[pixels.dtype] * 12**0.5) if pixels.dtype in INTEGER_MAX else 1e-6
     noise = blur.noise if blur.noise is not None else noise_sigma(seen)
     blur = replace(blur, noise=max(noise, rounding))
-    if given is None and blur.kind == "none":
+    if given is None and blur.kind == "none" and row.needs_blur:
         return (
             blur,
             "everything: the picture is sharp, or its blur cannot be told; give a sigma or a kernel to insist",
@@ -258,7 +258,7 @@ def _run_tiles(
     if flexible:
         # Nobody asked for a budget: better a little over the default than no picture at all.
         room = max(room, row.bytes_per_pixel * (4 * tiling.SMALLEST_TILE + 2 * halo) ** 2)
-    side = tiling.side_for_memory(room, row.bytes_per_pixel, halo)
+    side = row.side or tiling.side_for_memory(room, row.bytes_per_pixel, halo)
     fell_back = 0.0
 
     def one(window: NDArray[Any], tile: tiling.Tile) -> Image:
@@ -274,5 +274,5 @@ def _run_tiles(
     def write(tile: tiling.Tile, restored: Image) -> None:
         output[tile.inner] = to_array(restored, output.dtype)
 
-    tiling.map_tiles(pixels, one, write, side=side, halo=halo, progress=progress)
+    tiling.map_tiles(pixels, one, write, side=side, halo=halo, multiple=row.multiple, progress=progress)
     return output, fell_back / (pixels.shape[0] * pixels.shape[1])

@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from unblur.errors import OptionError
@@ -58,17 +57,20 @@ class Tile(NamedTuple):
         )
 
 
-def tiles(height: int, width: int, side: int, halo: int) -> list[Tile]:
+def tiles(height: int, width: int, side: int, halo: int, multiple: int = 1) -> list[Tile]:
     """Cut a picture into tiles of at most `side` x `side` pixels that each see `halo` more on every side.
 
     The tiles are of nearly equal size and come row by row. At the picture's border a tile ends with the
-    picture, so that whoever restores it treats the border as it would treat that of the whole.
+    picture, so that whoever restores it treats the border as it would treat that of the whole. Tiles and
+    what they see begin at multiples of `multiple`: a network that halves its input twice sees other pixels
+    together when it starts one off. `side` is then rounded down, and `halo` up, to such a multiple.
     """
+    side, halo = max(side // multiple, 1) * multiple, -(-halo // multiple) * multiple
     return [
         Tile(top, bottom, left, right, max(top - halo, 0), min(bottom + halo, height), max(left - halo, 0),
              min(right + halo, width))
-        for top, bottom in _cuts(height, side)
-        for left, right in _cuts(width, side)
+        for top, bottom in _cuts(height, side, multiple)
+        for left, right in _cuts(width, side, multiple)
     ]  # fmt: skip
 
 
@@ -79,6 +81,7 @@ def map_tiles(
     *,
     side: int,
     halo: int,
+    multiple: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Call `function` on every tile of a picture and hand what it owns of the answer to `write`.
@@ -87,7 +90,7 @@ def map_tiles(
     height and width. The result is the one for the whole picture wherever `function` at a pixel depends on
     nothing further away than `halo`. progress: called with tiles done and tiles in all.
     """
-    plan = tiles(picture.shape[0], picture.shape[1], side, halo)
+    plan = tiles(picture.shape[0], picture.shape[1], side, halo, multiple)
     for done, tile in enumerate(plan, start=1):
         write(tile, function(picture[tile.outer], tile)[tile.crop])
         if progress is not None:
@@ -134,6 +137,9 @@ def memory_in_use() -> int:
         return 200_000_000
 
 
-def _cuts(length: int, side: int) -> Iterator[tuple[int, int]]:
-    edges = np.linspace(0, length, -(-length // side) + 1).round().astype(int).tolist()
+def _cuts(length: int, side: int, multiple: int) -> Iterator[tuple[int, int]]:
+    """Nearly equal pieces of at most `side`, cut at multiples of `multiple`."""
+    units = -(-length // multiple)
+    pieces = -(-units // (side // multiple))
+    edges = [min(units * piece // pieces * multiple, length) for piece in range(pieces + 1)]
     return itertools.pairwise(edges)

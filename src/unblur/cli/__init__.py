@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from unblur import __version__
-from unblur.cli import blur, data, estimate, restore, score
+from unblur.cli import blur, data, estimate, models, restore, score
 from unblur.errors import UnblurError
 
-# click's base class of usage errors; typer ships its own click and does not name this one.
-_UsageError = typer.BadParameter.__bases__[0]
+# click's errors in the use of a command; typer ships its own click and does not name their base class.
+_UsageError: Any = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="unblur",
@@ -25,6 +25,7 @@ app.command("restore")(restore.restore)
 app.command("blur")(blur.blur)
 app.command("estimate")(estimate.estimate)
 app.command("score")(score.score)
+app.command("models")(models.models)
 app.add_typer(data.app, name="data")
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 from unblur.errors import OptionError
-from unblur.methods import auto, classical
+from unblur.methods import auto, classical, network
 from unblur.methods.base import Method, Options
+from unblur.models import cards
 
 __all__ = ["METHODS", "Method", "Options", "get"]
 
@@ -31,9 +33,18 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 
 
 def get(name: str) -> Method:
-    """The method of that name. Raises OptionError naming the nearest one."""
+    """The method of that name: a row of `METHODS`, a model by name, or a file of weights.
+
+    Raises OptionError naming the nearest, FileError for weights that are not there or damaged.
+    """
     if name in METHODS:
         return METHODS[name]
-    near = difflib.get_close_matches(name, METHODS, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(METHODS)}"
+    if name in cards() or Path(name).suffix in network.SUFFIXES:
+        return network.method(name)
+    near = difflib.get_close_matches(name, [*METHODS, *cards()], n=1)
+    hint = (
+        f"did you mean {near[0]!r}?"
+        if near
+        else f"one of {', '.join(METHODS)}, or a model of `unblur models`"
+    )
     raise OptionError(f"unknown method {name!r}; {hint}")

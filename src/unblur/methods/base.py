@@ -23,8 +23,9 @@ class Method:
     name, summary: as the user sees them. find: the blur of an image, where none was given. run: image, blur
     and options to the restored image of the same shape; the blur's `noise` is known by then. halo: how many
     pixels around a tile its result depends on. bytes_per_pixel: peak working memory for each pixel of an RGB
-    tile. iterative: whether `iterations` means anything. careful: declines a blur that it does not trust, and
-    has its result checked.
+    tile. multiple: tiles begin at multiples of this. side: the only side of a tile that it takes, or None.
+    needs_blur: without a blur there is nothing to do. iterative: whether `iterations` means anything.
+    careful: its result is checked, and falls back to the input where it cannot be right.
     """
 
     name: str
@@ -33,5 +34,8 @@ class Method:
     run: Callable[[Image, Blur, Options], Image]
     halo: Callable[[Blur, Options], int]
     bytes_per_pixel: int
+    multiple: int = 1
+    side: int | None = None
+    needs_blur: bool = True
     iterative: bool = False
     careful: bool = False

@@ -1,0 +1,65 @@
+"""Write the cards of all networks from their specifications, keeping what training has added.
+
+    python scripts/make_cards.py
+
+Run it after a network was added or changed; a test compares the cards with the networks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tomli_w
+
+from unblur import models, nets
+from unblur.nets.cost import gmacs_per_megapixel, parameters
+
+#: What each report's networks are for.
+KINDS = {
+    "000": ("gaussian",),
+    "001": ("gaussian",),
+    "002": ("gaussian",),
+    "003": ("motion", "shake"),
+    "004": ("gaussian",),
+}
+MOTION = {"srn_reds", "srn_paper", "gan_generator", "gan_discriminator", "mscnn_paper"}
+
+FOLDER = Path(models.__file__).parent / "cards"
+
+#: What is learned by training and measuring, not read off the architecture.
+LEARNED = ("trained_on", "licence", "sha256", "results")
+
+
+def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    old = dict(models.cards())
+    for name in nets.names():
+        spec = nets.spec(name)
+        counted = parameters(name)
+        facts = {
+            "name": name,
+            "family": spec.family,
+            "role": spec.role,
+            "report": spec.report,
+            "source": spec.source,
+            "parameters": counted.trainable,
+            "total_parameters": counted.total,
+            "gmacs_per_megapixel": round(gmacs_per_megapixel(name), 3),
+            "channels": spec.channels,
+            "size_multiple": spec.size_multiple,
+            "fixed_size": spec.fixed_size,
+            "halo": spec.halo,
+            "loss": spec.loss,
+            "blur_kinds": ("motion", "shake") if name in MOTION else KINDS.get(spec.report, ()),
+            # TOML has no null; the preset itself says which of its arguments are none.
+            "arguments": {key: value for key, value in spec.arguments.items() if value is not None},
+        }
+        if name in old:
+            facts |= {key: value for key, value in old[name].to_dict().items() if key in LEARNED and value}
+        kept = {key: value for key, value in facts.items() if value not in (None, "", (), {})}
+        models.ModelCard(**kept)
+        (FOLDER / f"{name}.toml").write_text(tomli_w.dumps(kept), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

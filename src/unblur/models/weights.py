@@ -1,0 +1,114 @@
+"""Files of weights: where they are found, and what lies in them.
+
+A file of weights is safetensors with its card as JSON under the key `unblur` of the header, or ONNX with the
+same among its metadata. Never pickle.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load_file, save
+
+from unblur.errors import FileError, OutputError
+from unblur.files import write_file
+from unblur.models.card import ModelCard, card, parse
+
+#: Under this key the card lies in a file's metadata.
+METADATA_KEY = "unblur"
+
+#: Where weights that are not at hand are fetched from: this base, a slash, and the name of the file.
+URL_VARIABLE = "UNBLUR_WEIGHTS_URL"
+
+
+def find_weights(
+    model: str | os.PathLike[str], suffixes: tuple[str, ...] = (".onnx", ".safetensors")
+) -> Path:
+    """The file of weights of a model: a path as it is, a name by the first place that has it.
+
+    The places: $UNBLUR_WEIGHTS, ./weights, the user's cache, then the URL base in $UNBLUR_WEIGHTS_URL, whose
+    file must have the sha256 of the card and is kept in the cache.
+    Raises FileError where there is none, OptionError for a name without a card.
+    """
+    given = Path(model)
+    if given.suffix in suffixes or given.parent != Path():
+        if not given.is_file():
+            raise FileError(f"{given}: no such file of weights")
+        return given
+    one = card(str(model))
+    import pooch
+
+    cache = Path(pooch.os_cache("unblur")) / "weights"
+    named = os.environ.get("UNBLUR_WEIGHTS")
+    places = [*([Path(named)] if named else []), Path("weights"), cache]
+    for place in places:
+        for suffix in suffixes:
+            if (path := place / f"{one.name}{suffix}").is_file():
+                return path
+    base = os.environ.get(URL_VARIABLE)
+    if base and one.sha256:
+        return _download(f"{base.rstrip('/')}/{one.name}{suffixes[-1]}", one.sha256, cache)
+    looked = ", ".join(map(str, places))
+    raise FileError(
+        f"no weights for {one.name}: looked in {looked}; train it, or set UNBLUR_WEIGHTS to their folder"
+    )
+
+
+def read_card(path: str | os.PathLike[str]) -> ModelCard:
+    """The card inside a safetensors file. Raises FileError for a damaged file, or one without a card."""
+    try:
+        with safe_open(os.fspath(path), framework="numpy") as file:
+            facts = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise FileError(f"{path}: not a safetensors file of weights, or a damaged one ({error})") from error
+    if METADATA_KEY not in facts:
+        raise FileError(f"{path}: has no model card inside; it was not written by unblur")
+    return parse(facts[METADATA_KEY], str(path))
+
+
+def read_weights(path: str | os.PathLike[str]) -> tuple[ModelCard, dict[str, NDArray[Any]]]:
+    """The card and the tensors of a safetensors file, as stored (float16 or float32).
+
+    Raises FileError for a damaged file, or one without a card.
+    """
+    about = read_card(path)
+    try:
+        return about, load_file(os.fspath(path))
+    except (SafetensorError, OSError) as error:
+        raise FileError(f"{path}: damaged weights ({error})") from error
+
+
+def write_weights(
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, NDArray[Any]],
+    about: ModelCard,
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Write tensors and their card to a safetensors file, in one step.
+
+    Raises OutputError where the file exists (unless `overwrite`) or cannot be written.
+    """
+    flat = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    return write_file(path, save(flat, {METADATA_KEY: about.model_dump_json()}), overwrite=overwrite)
+
+
+def _download(url: str, sha256: str, cache: Path) -> Path:
+    import pooch
+    import requests
+
+    name = url.rsplit("/", 1)[1]
+    try:
+        return Path(pooch.retrieve(url, f"sha256:{sha256}", fname=name, path=cache, progressbar=False))
+    except ValueError as error:
+        raise FileError(f"{url}: the file is not the one that was published (sha256 differs)") from error
+    except requests.RequestException as error:
+        raise FileError(f"{url}: cannot be fetched ({error})") from error
+    except OSError as error:
+        raise OutputError(f"{cache}: cannot keep weights there ({error})") from error

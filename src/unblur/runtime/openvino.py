@@ -1,0 +1,51 @@
+"""Networks through OpenVINO, from the same ONNX files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unblur.errors import FileError, ImageError, MissingExtraError
+
+try:
+    import openvino as ov
+except ImportError as error:
+    raise MissingExtraError("running networks with OpenVINO", "openvino") from error
+
+
+class OpenVinoBackend:
+    """Runs an ONNX model with one image input and one output on the CPU.
+
+    model: a path. bf16: let the CPU compute in bfloat16, where it can. threads: None for all cores.
+    Raises FileError for a file that is missing or not such a model.
+    """
+
+    def __init__(
+        self, model: str | os.PathLike[str], *, bf16: bool = False, threads: int | None = None
+    ) -> None:
+        if not Path(model).is_file():
+            raise FileError(f"{model}: no such file; give the path of an ONNX model")
+        settings = {"INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32"}
+        if threads:
+            settings["INFERENCE_NUM_THREADS"] = str(threads)
+        try:
+            self._model = ov.Core().compile_model(os.fspath(model), "CPU", settings)
+        except RuntimeError as error:
+            raise FileError(
+                f"{model}: not an ONNX model that can be run ({str(error).splitlines()[0]})"
+            ) from error
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run the model. Shape: (N, C, H, W) float32 in; what the model gives, float32 out.
+
+        Raises ImageError for a shape that the model cannot take.
+        """
+        try:
+            out = self._model(np.ascontiguousarray(batch, np.float32))[0]
+        except RuntimeError as error:
+            what = str(error).splitlines()[0]
+            raise ImageError(f"the model cannot take a batch of shape {batch.shape} ({what})") from error
+        return np.array(out, dtype=np.float32)
