@@ -82,12 +82,13 @@ def test_card_and_half_precision_weights(tmp_path):
     torch.nn.init.normal_(net.leave[0].weight, std=0.01)
     full, half = tmp_path / "full.onnx", tmp_path / "half.onnx"
     to_onnx(net, row, full)
-    to_onnx(net, row, half, fp16=True)
+    to_onnx(net, row, half, fp16=True, card='{"name": "mine"}')
     assert half.stat().st_size < 0.52 * full.stat().st_size
     runs = [session(path) for path in (full, half)]
+    cards = [run.get_modelmeta().custom_metadata_map[METADATA_KEY] for run in runs]
+    assert cards == [row.card(), '{"name": "mine"}']
+    assert json.loads(cards[0])["halo"] == row.halo
     for run in runs:
-        assert run.get_modelmeta().custom_metadata_map[METADATA_KEY] == row.card()
-        assert json.loads(row.card())["halo"] == row.halo
         assert run.get_inputs()[0].type == run.get_outputs()[0].type == "tensor(float)"
     x = torch.rand(1, 3, 32, 48)
     a, b = (run.run(None, {"input": x.numpy()})[0] for run in runs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unblur.errors import OptionError
+from unblur.models.card import parse
 from unblur.nets import PRESETS, Spec, apply, create, names, spec
 from unblur.nets.cost import count, parameters
 from unblur.nets.layers import Restorer
@@ -248,14 +248,12 @@ def linear(net: nn.Module) -> nn.Module:
 
 
 @each(PRESETS.values())
-def test_card_is_json_and_says_all(row):
-    card = json.loads(row.card())
-    assert card["name"] == row.name
-    assert card["size_multiple"] == row.size_multiple
-    assert set(card) == set(Spec.__dataclass_fields__) - {"factory"}
-    rebuilt = Spec(**{**card, "factory": row.factory})
+def test_card_is_a_model_card_and_rebuilds_the_network(row):
+    card = parse(row.card(), row.name)
+    assert (card.name, card.parameters, card.total_parameters) == (row.name, row.parameters, row.total)
+    assert (card.size_multiple, card.fixed_size, card.halo) == (row.size_multiple, row.fixed_size, row.halo)
     with torch.device("meta"):
-        assert count(rebuilt.build()) == (row.parameters, row.total)
+        assert count(create(card.name, **card.arguments)) == (row.parameters, row.total)
 
 
 def test_names_and_refusals():

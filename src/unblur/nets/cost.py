@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -45,6 +46,7 @@ def macs(net: nn.Module, shape: tuple[int, int, int, int]) -> int:
     return counter.get_total_flops() // 2
 
 
+@cache
 def gmacs_per_megapixel(name: str) -> float:
     """Multiply-accumulates of the preset `name`, in 10^9 for 10^6 pixels. Raises OptionError for an unknown name."""
     described = spec(name)

@@ -17,12 +17,20 @@ METADATA_KEY = "unblur"
 OPSET = 17
 
 
-def to_onnx(module: nn.Module, spec: Spec, path: str | os.PathLike[str], *, fp16: bool = False) -> None:
+def to_onnx(
+    module: nn.Module,
+    spec: Spec,
+    path: str | os.PathLike[str],
+    *,
+    fp16: bool = False,
+    card: str | None = None,
+) -> None:
     """Write a network to an ONNX file; its output is not clamped, as the network's own is not.
 
-    Input "input", (N, C, H, W) float32 in [0, 1]; output "output". N is free, and H and W too unless the network
-    has a fixed size. `fp16` stores the weights in half precision; they are widened when the file is loaded, so that
-    arithmetic, input and output stay float32. The module's mode and weights are left as they were.
+    Input "input", (N, C, H, W) float32 in [0, 1]; output "output". N is free, and H and W too unless the
+    network has a fixed size. `fp16` stores the weights in half precision; they are widened when the file is
+    loaded, so that arithmetic, input and output stay float32. `card`: the JSON to carry, the spec's own if
+    None. The module's mode and weights are left as they were.
     Raises MissingExtraError if onnx is not installed.
     """
     try:
@@ -50,7 +58,7 @@ def to_onnx(module: nn.Module, spec: Spec, path: str | os.PathLike[str], *, fp16
             dynamic_axes={"input": free, "output": free if spec.role == "restorer" else {0: "n"}},
         )
     model = onnx.load(os.fspath(path))
-    onnx.helper.set_model_props(model, {METADATA_KEY: spec.card()})
+    onnx.helper.set_model_props(model, {METADATA_KEY: card or spec.card()})
     if fp16:
         _store_half(model)
     onnx.checker.check_model(model)
