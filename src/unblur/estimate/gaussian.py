@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from unblur.estimate.rings import log_evidence
-from unblur.estimate.spectrum import Floats, Spectrum, halve, ring_losses, spectrum
+from unblur.estimate.spectrum import Floats, Spectrum, ring_losses, spectrum
 from unblur.image import Image
 from unblur.physics.kernels import gaussian
 
@@ -30,9 +30,9 @@ def gaussian_sigma(image: Image, *, noise: float | None = None) -> tuple[float, 
         return 0.0, 0.0
     sigma, confidence = sigma_of(found, noise)
     share = float(np.clip((sigma - _HALF_SIZE[0]) / (_HALF_SIZE[1] - _HALF_SIZE[0]), 0, 1))
-    if share == 0 or (small := halve(image)) is None:
+    if share == 0 or (small := spectrum(image, 2)) is None:
         return sigma, confidence
-    half, half_confidence = gaussian_sigma(small, noise=None if noise is None else noise / 2)
+    half, half_confidence = sigma_of(small, noise)
     return (1 - share) * sigma + share * 2 * half, (1 - share) * confidence + share * half_confidence
 
 
@@ -48,4 +48,4 @@ def sigma_of(found: Spectrum, noise: float | None = None) -> tuple[float, float]
 @lru_cache(maxsize=8)
 def _log_losses(rows: int, columns: int) -> Floats:
     """Log of what each sigma leaves of the power of each ring. Shape: (len(GRID), RINGS)."""
-    return ring_losses([gaussian(float(sigma)) for sigma in GRID], rows, columns)
+    return ring_losses([gaussian(float(sigma)).astype(np.float64) for sigma in GRID], rows, columns)

@@ -2,8 +2,9 @@
 
 The model of the power in ring k is P_k = exp(y_k) L_k + N_k. The log powers y of sharp photographs are Gaussian:
 a mean, a few factors and a rest, measured on photographs (`scripts/calibrate_estimate.py`). L is what the blur
-leaves of the power (its squared transfer function). N is noise: the rounding of the picture, and on top nothing,
-white noise, or the error of JPEG compression, whose spectrum has been measured too. The evidence for a blur is the
+leaves of the power (its squared transfer function). N is noise: the rounding of the picture, which is white, or weaker
+and not quite white where the picture is very smooth, and on top nothing, white noise, or the error of JPEG
+compression, whose spectrum has been measured too. The evidence for a blur is the
 probability of the ring powers with the factors and the noise level integrated out by Laplace's method.
 """
 
@@ -16,16 +17,19 @@ from importlib import resources
 
 import numpy as np
 
-from unblur.estimate.spectrum import RINGS, Floats, Spectrum
+from unblur.estimate.spectrum import RING_CENTRES, RINGS, Floats, Spectrum
 
 #: Variance of a measured log ring power about its expectation: sampling, and what rings cannot express.
 _VARIANCE = 0.01
 
 #: Log of how likely each kind of noise is, before looking, against rounding alone.
-_LOG_ODDS = {"white": -1.0, "jpeg": -1.0}
+_LOG_ODDS = {"smooth": -2.0, "white": -1.0, "jpeg": -1.0}
 
-#: Standard deviation of the log level of unknown noise, and the level of white noise around which it lies.
-_LEVEL_SPREAD, _WHITE_LEVEL = 2.5, -10.0
+#: Log power of no noise at all.
+_NOTHING = -60.0
+
+#: Mean log power of white noise, and how far it may lie from there; the same for the error of JPEG.
+_WHITE_LEVEL, _WHITE_SPREAD, _JPEG_SPREAD = -10.0, 2.5, 1.2
 
 #: Newton steps, and the longest of them; more change sigma by less than 0.01.
 _STEPS, _LONGEST = 8, 1.5
@@ -36,7 +40,7 @@ class Prior:
     """What is known about photographs and their noise.
 
     mean (RINGS,), factors (RINGS, F), rest (RINGS,): log ring powers of sharp photographs are mean +
-    factors @ N(0, 1) + N(0, rest). jpeg (RINGS,), jpeg_factor (RINGS,), jpeg_rest, jpeg_level: the same for the
+    factors @ N(0, 1) + N(0, rest). jpeg (RINGS,), jpeg_factor (RINGS,), jpeg_rest (), jpeg_level (): the same for the
     error of JPEG, apart from its level.
     """
 
@@ -45,8 +49,8 @@ class Prior:
     rest: Floats
     jpeg: Floats
     jpeg_factor: Floats
-    jpeg_rest: float
-    jpeg_level: float
+    jpeg_rest: Floats
+    jpeg_level: Floats
 
 
 @lru_cache(maxsize=1)
@@ -60,15 +64,19 @@ def prior() -> Prior:
 
 @dataclass(frozen=True, eq=False)
 class _Noise:
-    """Noise of power exp(level + shape + free @ N(0, 1)), besides `fixed`; `level` is N(mean, spread**2)."""
+    """Noise of power exp(level + shape + free * N(0, 1) + N(0, rest)) besides `fixed`; level is N(mean, spread**2).
+
+    starts: the levels from which Newton's method sets out. Without any, there is no noise but `fixed`.
+    """
 
     fixed: float
     shape: Floats
-    free: Floats
-    rest: float
-    level: float
-    spread: float
-    log_odds: float
+    free: Floats | None = None
+    rest: float = 0.0
+    level: float = _NOTHING
+    spread: float = 0.01
+    starts: tuple[float, ...] = (_NOTHING,)
+    log_odds: float = 0.0
 
 
 def log_evidence(found: Spectrum, log_losses: Floats, noise: float | None = None) -> Floats:
@@ -77,36 +85,47 @@ def log_evidence(found: Spectrum, log_losses: Floats, noise: float | None = None
     log_losses: the log of L for each blur. noise: standard deviation of the noise where it is known.
     """
     power = found.rings
-    terms = [
-        _laplace(power, log_losses, one, start)
-        for one in _noises(found, noise)
-        for start in _starts(power, one)
-    ]
+    terms = [_laplace(power, log_losses, one, start) for one in _noises(found, noise) for start in one.starts]
     return np.asarray(np.logaddexp.reduce(terms))
 
 
 def _noises(found: Spectrum, noise: float | None) -> list[_Noise]:
-    known, nothing = prior(), np.zeros((RINGS, 0))
     flat = np.zeros(RINGS)
     floor = max(found.floor, 1e-10)
     if noise is not None:
-        return [_Noise(max(floor, found.noise_gain * noise**2), flat, nothing, 0.0, -60.0, 0.01, 0.0)]
+        return [_Noise(max(floor, found.noise_gain * noise**2), flat)]
+    known = prior()
+    jpeg, jpeg_free = (
+        np.interp(RING_CENTRES / found.scale, RING_CENTRES, one) for one in (known.jpeg, known.jpeg_factor)
+    )
+    fall = np.log(RING_CENTRES).mean() - np.log(RING_CENTRES)
+    smaller = 2 * np.log(found.scale)
+    # Newton's method starts where the last ring is all noise, and where half of the rings are.
+    last = float(np.log(max(found.rings.min(), floor))) - 0.3
+    half = float(np.log(max(np.median(found.rings[RINGS // 2 :]), floor)))
     return [
-        _Noise(floor, flat, nothing, 0.0, -60.0, 0.01, 0.0),
-        _Noise(floor, flat, nothing, 0.0, _WHITE_LEVEL, _LEVEL_SPREAD, _LOG_ODDS["white"]),
-        _Noise(floor, known.jpeg, known.jpeg_factor[:, None], known.jpeg_rest, known.jpeg_level, _LEVEL_SPREAD,
-               _LOG_ODDS["jpeg"]),
-    ]  # fmt: skip
-
-
-def _starts(power: Floats, noise: _Noise) -> list[float]:
-    """Noise levels from which Newton's method finds the modes: the last ring is all noise, or half of them are."""
-    if noise.level < -50:
-        return [noise.level]
-    least = 1.05 * noise.fixed
-    return [
-        float(np.log(max(power.min(), least))) - 0.3,
-        float(np.log(max(np.median(power[RINGS // 2 :]), least))),
+        _Noise(floor, flat),
+        _Noise(
+            0.05 * floor,
+            0.3 * fall,
+            0.3 * fall,
+            0,
+            np.log(floor) - 0.7,
+            0.7,
+            (np.log(floor) - 0.7,),
+            _LOG_ODDS["smooth"],
+        ),
+        _Noise(floor, flat, None, 0, _WHITE_LEVEL - smaller, _WHITE_SPREAD, (last, half), _LOG_ODDS["white"]),
+        _Noise(
+            floor,
+            jpeg,
+            jpeg_free,
+            float(known.jpeg_rest),
+            float(known.jpeg_level) - smaller,
+            _JPEG_SPREAD,
+            (last, half),
+            _LOG_ODDS["jpeg"],
+        ),
     ]
 
 
@@ -114,8 +133,9 @@ def _laplace(power: Floats, log_losses: Floats, noise: _Noise, start: float) -> 
     """Laplace's approximation of the log evidence, up to a constant. Shape: (B, RINGS) in, (B,) out."""
     known = prior()
     count = known.factors.shape[1]
-    levels = np.column_stack([np.ones(RINGS), noise.free])  # (RINGS, 1 or 2)
-    mean = np.concatenate([np.zeros(count), [noise.level], np.zeros(noise.free.shape[1])])
+    levels = np.ones((RINGS, 1)) if noise.free is None else np.column_stack([np.ones(RINGS), noise.free])
+    mean = np.zeros(count + levels.shape[1])
+    mean[count] = noise.level
     variance = np.ones(len(mean))
     variance[count] = noise.spread**2
     state = np.tile(mean, (len(log_losses), 1))  # (B, latents)

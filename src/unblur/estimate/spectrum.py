@@ -30,6 +30,8 @@ RING_BOUNDS = np.concatenate([np.linspace(2.5 * 2 * np.pi / SIDE, np.pi, 20), [3
 
 RINGS = len(RING_BOUNDS) - 1
 
+RING_CENTRES = (RING_BOUNDS[:-1] + RING_BOUNDS[1:]) / 2
+
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
@@ -38,7 +40,7 @@ class Spectrum:
     power: (64, 33), mean over the windows, in squared [0, 1] units per cell: white noise of standard
     deviation n has power n**2. windows: how many were averaged. floor: the power that rounding to the
     picture's integer levels adds. noise_gain: power of luma noise for each unit of channel noise variance.
-    side: rows and columns of a window.
+    side: rows and columns of a window. scale: original pixels for each pixel that was looked at, along a side.
     """
 
     power: Floats
@@ -46,6 +48,7 @@ class Spectrum:
     floor: float
     noise_gain: float
     side: tuple[int, int]
+    scale: int = 1
 
     @property
     def rings(self) -> Floats:
@@ -53,9 +56,12 @@ class Spectrum:
         return ring_average() @ self.power.ravel()
 
 
-def spectrum(image: Image) -> Spectrum | None:
-    """The spectrum of an image, or None where it is too small or too flat to have one."""
-    plane = luma(image)
+def spectrum(image: Image, scale: int = 1) -> Spectrum | None:
+    """The spectrum of an image, or None where it is too small or too flat to have one.
+
+    scale: 2 looks at the means of 2 by 2 pixels, 4 at those of 4 by 4.
+    """
+    plane = _shrink(luma(image), scale)
     height, width = plane.shape
     rows, columns = min(SIDE, height), min(SIDE, width)
     if min(rows, columns) < SMALLEST_SIDE:
@@ -69,7 +75,8 @@ def spectrum(image: Image) -> Spectrum | None:
         return None
     grey = image.shape[2] == 1 or bool((image[::7, ::7, :1] == image[::7, ::7]).all())
     gain = 1.0 if grey else float(np.square(LUMA_WEIGHTS).sum())
-    return Spectrum(power, len(windows), gain * _rounding(image) ** 2, gain, (rows, columns))
+    gain /= scale**2  # the mean of independent noises
+    return Spectrum(power, len(windows), gain * _rounding(image) ** 2, gain, (rows, columns), scale)
 
 
 def _pick(windows: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
@@ -142,11 +149,7 @@ def _windowed(density: Floats, rows: int, columns: int) -> Floats:
     return np.asarray(np.maximum(found[::2, ::2], 1e-30))
 
 
-def halve(image: Image) -> Image | None:
-    """The means of 2 by 2 pixels; None where too little would be left."""
-    height, width = image.shape[0] // 2, image.shape[1] // 2
-    if min(height, width) < 2 * SMALLEST_SIDE:
-        return None
-    return (
-        image[: 2 * height, : 2 * width].reshape(height, 2, width, 2, -1).mean(axis=(1, 3), dtype=np.float32)
-    )
+def _shrink(plane: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
+    height, width = plane.shape[0] // scale, plane.shape[1] // scale
+    cells = plane[: scale * height, : scale * width].reshape(height, scale, width, scale)
+    return plane if scale == 1 else cells.mean(axis=(1, 3))
