@@ -99,7 +99,7 @@ def test_one_bad_picture_among_several(unblur, photo, tmp_path):
         (["missing.png"], "missing.png"),
         (["PHOTO", "--method", "wienr"], "wiener"),
         (["PHOTO", "--strength", "2"], "strength"),
-        (["PHOTO", "--sigma", "many"], "many"),
+        (["PHOTO", "--sigma", "many"], "--sigma"),
         (["PHOTO", "--sigma", "1", "--kernel", "k.npy"], "not both"),
         (["PHOTO", "--memory", "1kB"], "memory"),
         (["PHOTO", "-o", "out.docx"], "docx"),

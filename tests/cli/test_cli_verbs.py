@@ -88,7 +88,7 @@ def test_estimate(unblur, photo, tmp_path):
     assert facts["kind"] == "gaussian"
     assert facts["sigma"] == pytest.approx(1.5, abs=0.3)
     assert 0 < facts["confidence"] <= 1
-    assert {"sharpness", "noise", "angle", "length"} <= set(facts)
+    assert {"sharpness", "noise", "motion_angle", "motion_length"} <= set(facts)
     assert pixels(tmp_path / "map.png").shape == (*pixels(photo).shape[:2], 1)
     assert kernels.load_kernel(tmp_path / "k.npy").shape[0] > 3
     plain = unblur("estimate", photo)

@@ -15,6 +15,9 @@ from unblur.errors import UnblurError
 # click's errors in the use of a command; typer ships its own click and does not name their base class.
 _UsageError: Any = typer.BadParameter.__mro__[2]
 
+#: Exit code after a Ctrl-C.
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="unblur",
     no_args_is_help=True,
@@ -47,7 +50,9 @@ def _main(
 def main() -> None:
     """Run the command line and exit: 0 done, 1 partly done or our own mistake, 2 bad input, 130 interrupted."""
     try:
-        code = app(standalone_mode=False)
+        # typer turns a Ctrl-C into this code.
+        if (code := app(prog_name="unblur", standalone_mode=False)) == INTERRUPTED:
+            _complain("interrupted; nothing was left half-written")
     except _UsageError as error:
         code = _complain(f"{error.format_message()} (see unblur --help)")
     except (UnblurError, OSError) as error:
@@ -55,8 +60,8 @@ def main() -> None:
     except MemoryError:
         code = _complain("not enough memory; give a smaller --memory so that smaller tiles are used")
     except (KeyboardInterrupt, typer.Abort):
-        code = 130
         _complain("interrupted; nothing was left half-written")
+        code = INTERRUPTED
     except Exception as error:
         if os.environ.get("UNBLUR_DEBUG"):
             raise

@@ -129,7 +129,7 @@ def _jobs(inputs: list[Path], output: Path | None) -> Iterator[Job]:
             )  # fmt: skip
         for source in found:
             suffix = source.suffix
-            if (known := FORMATS.get(suffix.lower())) is None or not known.can_write:
+            if (known := FORMATS.get(suffix.lower())) is None or not known.write:
                 # What cannot be written in its own format is written without loss.
                 suffix = ".png"
             if into is not None:

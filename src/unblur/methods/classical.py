@@ -15,6 +15,8 @@ from unblur.physics.kernels import gaussian
 
 #: Blind deconvolution looks at one crop of at most this many pixels on a side: enough to know the kernel.
 _BLIND_CROP = 512
+#: A smaller picture tells nothing about its kernel.
+_BLIND_LEAST = 16
 
 
 def solve(name: str, image: Image, blur: Blur, options: Options) -> Image:
@@ -39,6 +41,8 @@ def halo(name: str, blur: Blur, options: Options) -> int:
 def _find_kernel(image: Image) -> Blur:
     """The kernel by maximum-likelihood blind deconvolution from a Gaussian of sigma 1 on 5x5."""
     height, width = image.shape[:2]
+    if min(height, width) < _BLIND_LEAST:
+        return Blur("none", confidence=0.0)
     top, left = max(height - _BLIND_CROP, 0) // 2, max(width - _BLIND_CROP, 0) // 2
     crop = image[top : top + _BLIND_CROP, left : left + _BLIND_CROP]
     _, kernel = blind_deconvolution(crop, gaussian(1.0, size=5))
