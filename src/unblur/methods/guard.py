@@ -20,8 +20,8 @@ RESIDUAL_SIGMAS = 4.0
 #: ... or by this much in all, whichever is more: rounding and the regulariser leave that.
 RESIDUAL_FLOOR = 2.5 / 255
 
-#: A neighbourhood's mean colour may move by this much.
-MEAN_SHIFT = 1.5 / 255
+#: The mean colour of a neighbourhood, restored and blurred again, may be off by this much.
+MEAN_SHIFT = 1.0 / 255
 
 
 class Guarded(NamedTuple):
@@ -34,15 +34,16 @@ class Guarded(NamedTuple):
 def guard(image: Image, restored: Image, blur: Blur) -> Guarded:
     """Mix the input back in, smoothly, where the restored picture fails a check.
 
-    The checks: every pixel is finite; blurring the restored picture again gives the input, up to noise; mean
-    colours have not moved. Shape: (H, W, C) all.
+    The checks: every pixel is finite; blurring the restored picture again gives the input, up to noise, and
+    its mean colours. (The means of the restored picture itself do move at edges: that is the deblurring.)
+    Shape: (H, W, C) all.
     """
     finite = np.isfinite(restored).all(axis=2)
     if not finite.all():
         restored = np.where(finite[:, :, None], restored, image)
     residual = blur_image(np.clip(restored, 0, 1), blur) - image
     rms = np.sqrt(_local_mean(np.square(residual).mean(axis=2)))
-    shift = np.abs(np.stack([_local_mean(plane) for plane in np.moveaxis(restored - image, 2, 0)])).max(
+    shift = np.abs(np.stack([_local_mean(plane) for plane in np.moveaxis(residual, 2, 0)])).max(
         axis=0
     )
     limit = max(RESIDUAL_SIGMAS * (blur.noise or 0.0), RESIDUAL_FLOOR)
