@@ -104,7 +104,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="No such file"):
         recipes.load(tmp_path / "no.toml")
     (tmp_path / "bad.toml").write_text("a = [")
-    with pytest.raises(FileError, match="not TOML"):
+    with pytest.raises(FileError, match="not a recipe"):
         recipes.load(tmp_path / "bad.toml")
 
 
@@ -120,6 +120,8 @@ def test_a_resolved_recipe_reads_back(path: Path) -> None:
     recipe = recipes.load(path)
     saved = json.loads(json.dumps(recipe.model_dump(mode="json")))
     assert recipes.parse(saved) == recipe
+    (path.parent / "recipe.json").write_text(json.dumps({"recipe": saved, "seed": 0}))
+    assert recipes.load(path.parent / "recipe.json") == recipe
 
 
 def test_changes_leave_out_what_may_change(path: Path) -> None:

@@ -65,7 +65,7 @@ def train(
     )
     if outcome.reason == "signal":
         warn(f"stopped by a signal after {outcome.steps} steps; --resume goes on from {folder}")
-        raise typer.Exit(128 + outcome.signal)
+        raise SystemExit(128 + outcome.signal)
     if outcome.reason == "budget":
         warn(f"the time is over after {outcome.steps} steps; --resume goes on from {folder}")
     typer.echo(f"{outcome.weights}")

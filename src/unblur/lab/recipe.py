@@ -8,6 +8,7 @@ One section for one thing. An unknown key is an error that names the nearest rig
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import tomllib
 import types
@@ -364,17 +365,18 @@ class Recipe(Section):
 
 
 def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe from a TOML file; each override is `section.key=value`, the value in TOML or a bare word.
+    """Read a recipe from a TOML file, or the recipe.json of a run.
 
-    Raises FileError for a file that is not TOML, OptionError for an unknown key or a bad value.
+    overrides: `section.key=value` each, the value in TOML or a bare word.
+    Raises FileError for a file that is neither, OptionError for an unknown key or a bad value.
     """
     try:
         with open(path, "rb") as file:
-            content = tomllib.load(file)
+            content = json.load(file)["recipe"] if Path(path).suffix == ".json" else tomllib.load(file)
     except OSError as error:
         raise FileError(f"{path}: {error.strerror}; name a recipe file, or system/protocol") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FileError(f"{path}: not TOML: {error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise FileError(f"{path}: not a recipe: {error}") from error
     return parse(content, overrides, str(path))
 
 

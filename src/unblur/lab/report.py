@@ -159,7 +159,7 @@ def save_curve(path: Path, events: Sequence[Mapping[str, Any]], title: str) -> N
     epochs = [event for event in events if event["event"] == "epoch"]
     if not epochs:
         return
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(10, 4))
     for axes, scale in zip(figure.subplots(1, 2), ("linear", "log"), strict=True):
         numbers = [event["epoch"] + 1 for event in epochs]
         marker = "." if len(epochs) < 40 else ""

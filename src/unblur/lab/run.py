@@ -38,7 +38,7 @@ ROLLBACKS = 10
 #: Steps between the moments at which several processes agree on stopping and on checkpoints.
 AGREE_EVERY = 10
 #: Seconds between pictures of the progress.
-PICTURES_EVERY = 60.0
+PICTURES_EVERY = 30.0
 #: Pictures in the sample.
 SAMPLES = 6
 
@@ -118,7 +118,7 @@ class Run:
         self._signal = 0
         self._deadline = math.inf if budget is None else time.monotonic() + budget
         self._next_save = 0.0
-        self._next_pictures = 0.0
+        self._next_pictures = time.monotonic() + PICTURES_EVERY
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:

@@ -1,0 +1,401 @@
+"""The loop: it learns, stops, goes on bit for bit, and survives what happens to trainings."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import random
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from lab_helpers import TINY, same_tensors, start
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from unblur import nets
+from unblur.errors import OptionError, OutputError, UnblurError
+from unblur.lab import batches, losses, objective, report
+from unblur.lab import recipe as recipes
+from unblur.lab.objective import Regression
+from unblur.lab.recipe import Recipe
+from unblur.lab.run import BEST, LAST, LOG
+from unblur.lab.train import train
+
+Make = Callable[..., Recipe]
+
+
+class Cut(BaseException):
+    """Stands for a death of the process: nothing in the loop may handle it."""
+
+
+def die_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Let the process die in the middle of a step, after the weights have changed."""
+    seen = 0
+    whole = Regression.step
+
+    def step_and_die(self: Regression, *arguments: object) -> torch.Tensor:
+        nonlocal seen
+        seen += 1
+        values = whole(self, *arguments)  # type: ignore[arg-type]
+        if seen == step:
+            raise Cut
+        return values
+
+    monkeypatch.setattr(Regression, "step", step_and_die)
+
+
+def events(folder: Path, kind: str) -> list[dict[str, object]]:
+    return [event for event in report.read_log(folder / LOG) if event["event"] == kind]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole run of the tiny recipe."""
+    torch.set_num_threads(1)
+    content = copy.deepcopy(TINY)
+    content["data"]["root"] = str(photographs)
+    folder = tmp_path_factory.mktemp("run") / "whole"
+    outcome = train(recipes.parse(content), folder)
+    assert outcome.reason == "epochs"
+    assert outcome.steps == 15
+    return folder
+
+
+def test_a_run_leaves_what_people_need(uninterrupted: Path) -> None:
+    log = report.read_log(uninterrupted / LOG)
+    assert [event["event"] for event in log[:2]] == ["start", "blurred"]
+    epochs = events(uninterrupted, "epoch")
+    assert [event["epoch"] for event in epochs] == [0, 1, 2]
+    assert set(epochs[0]["validation"]) == {"loss", "mse", "psnr", "ssim"}  # type: ignore[call-overload]
+    assert [event["steps"] for event in events(uninterrupted, "step")] == [2, 4, 6, 8, 10, 12, 14]
+    for name in ("curve.png", "sample.png"):
+        assert (uninterrupted / name).read_bytes().startswith(b"\x89PNG")
+    assert "total" in (uninterrupted / "layers.txt").read_text()
+    said = json.loads((uninterrupted / "recipe.json").read_text())
+    assert said["seed"] == 0
+    assert said["recipe"]["batch"]["size"] == 4
+    assert said["versions"]["torch"] == torch.__version__
+    assert not list(uninterrupted.glob(".unblur-*"))
+
+
+def test_the_weights_carry_their_card_and_load_into_the_network(uninterrupted: Path) -> None:
+    with safe_open(uninterrupted / BEST, framework="pt") as file:
+        facts = {name: json.loads(text) for name, text in file.metadata().items()}
+    assert facts["unblur"]["name"] == "unet16"
+    assert facts["unblur"]["arguments"]["widths"] == [4, 8]
+    best = min(events(uninterrupted, "epoch"), key=lambda event: event["validation"]["loss"])  # type: ignore[index]
+    assert facts["training"]["validation"] == best["validation"]
+    assert facts["training"]["recipe"]["blur"]["names"] == ["cifar-u03-f32"]
+    net = nets.create(facts["unblur"]["name"], **facts["unblur"]["arguments"])
+    net.load_state_dict(load_file(uninterrupted / BEST))
+    # The best epoch was the last, and what is kept is the moving average of its weights.
+    last = load_file(uninterrupted / LAST)
+    for name, p in net.named_parameters():
+        assert torch.equal(p, last[f"average/{name}"])
+        assert not torch.equal(p, last[f"net/{name}"])
+
+
+@pytest.mark.parametrize(("step", "minutes"), [(1, 0), (3, 0), (6, 0), (12, 1000)])
+def test_resuming_reproduces_the_uninterrupted_run(
+    uninterrupted: Path, tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, minutes: int
+) -> None:
+    recipe = tiny(f"run.checkpoint_minutes={minutes}")
+    with monkeypatch.context() as patch:
+        die_at(patch, step)
+        with pytest.raises(Cut):
+            train(recipe, tmp_path)
+    outcome = train(recipe, tmp_path, resume=True)
+    assert outcome.steps == 15
+    assert same_tensors(tmp_path / LAST, uninterrupted / LAST)
+    assert same_tensors(tmp_path / BEST, uninterrupted / BEST)
+    assert (tmp_path / LOG).read_bytes() == (uninterrupted / LOG).read_bytes()
+
+
+def test_a_finished_run_is_left_as_it_is_and_can_be_prolonged(
+    uninterrupted: Path, tiny: Make, tmp_path: Path
+) -> None:
+    short = tiny("stop.epochs=1")
+    train(short, tmp_path)
+    before = (tmp_path / LAST).read_bytes()
+    assert train(short, tmp_path, resume=True).steps == 5
+    assert (tmp_path / LAST).read_bytes() == before
+    assert train(tiny(), tmp_path, resume=True).steps == 15
+    assert same_tensors(tmp_path / LAST, uninterrupted / LAST)
+
+
+def test_threads_and_batch_parts_do_not_change_the_data(
+    uninterrupted: Path, tiny: Make, tmp_path: Path
+) -> None:
+    train(tiny("run.workers=3"), tmp_path / "threads")
+    assert same_tensors(tmp_path / "threads" / LAST, uninterrupted / LAST)
+    train(tiny("run.workers=0", "stop.epochs=1"), tmp_path / "none")
+    assert events(tmp_path / "none", "epoch") == events(uninterrupted, "epoch")[:1]
+
+
+def test_a_run_is_not_overwritten_or_continued_by_another(tiny: Make, tmp_path: Path) -> None:
+    train(tiny("stop.epochs=1"), tmp_path)
+    with pytest.raises(OutputError, match="--resume"):
+        train(tiny("stop.epochs=1"), tmp_path)
+    with pytest.raises(OptionError, match=r"differs: optimiser\.rate"):
+        train(tiny("optimiser.rate=0.1"), tmp_path, resume=True)
+
+
+def test_the_time_budget_ends_with_a_checkpoint(uninterrupted: Path, tiny: Make, tmp_path: Path) -> None:
+    outcome = train(tiny(), tmp_path, budget=0.0)
+    assert outcome.reason == "budget"
+    assert outcome.steps == 1
+    assert outcome.weights is not None
+    assert outcome.weights.exists()
+    assert train(tiny(), tmp_path, resume=True).reason == "epochs"
+    assert same_tensors(tmp_path / LAST, uninterrupted / LAST)
+    assert (tmp_path / LOG).read_bytes() == (uninterrupted / LOG).read_bytes()
+
+
+def test_a_loss_that_is_not_a_number_rolls_back_and_halves_the_rate(
+    tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+    whole = objective.picture_losses
+
+    def poisoned(*arguments: object) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        values = whole(*arguments)  # type: ignore[arg-type]
+        return values * float("nan") if calls == 8 else values
+
+    monkeypatch.setattr(objective, "picture_losses", poisoned)
+    said: list[str] = []
+    outcome = train(tiny(), tmp_path, say=said.append)
+    assert outcome.reason == "epochs"
+    (event,) = events(tmp_path, "rollback")
+    # Step 8 is the third of the second epoch; the last checkpoint was at the end of the first.
+    assert event == {"event": "rollback", "at": "epoch 2, step 3", "to": 5, "rate_scale": 0.5}
+    assert any("back to step 5 with half the rate" in line for line in said)
+    steps = events(tmp_path, "step")
+    assert [step["rate"] for step in steps if step["steps"] == 6] == [1e-3, 5e-4]
+    assert all(p.isfinite().all() for p in load_file(tmp_path / BEST).values())
+
+
+def test_a_loss_that_is_never_a_number_ends_the_training(
+    tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = objective.picture_losses
+    monkeypatch.setattr(objective, "picture_losses", lambda *a: whole(*a) * float("nan"))
+    with pytest.raises(UnblurError, match=r"not a number at epoch 1, step \d, after halving"):
+        train(tiny(), tmp_path)
+    assert load_file(tmp_path / LAST)["net/out.0.weight"].isfinite().all()
+
+
+def test_an_exploding_step_is_noticed_before_it_reaches_a_checkpoint(
+    tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The loss of the step is fine, the weights after it are not.
+    steps = 0
+    whole = Regression.step
+
+    def explode(self: Regression, *arguments: object) -> torch.Tensor:
+        nonlocal steps
+        steps += 1
+        values = whole(self, *arguments)  # type: ignore[arg-type]
+        if steps == 3:
+            next(self.net.parameters()).data.fill_(float("inf"))
+        return values
+
+    monkeypatch.setattr(Regression, "step", explode)
+    train(tiny("run.checkpoint_minutes=0", "stop.epochs=1"), tmp_path)
+    assert [event["to"] for event in events(tmp_path, "rollback")] == [2]
+
+
+def test_plateau_and_patience(tiny: Make, tmp_path: Path) -> None:
+    # A rate too small to improve anything by 1e-4: halved every epoch after the first.
+    outcome = train(
+        tiny(
+            "optimiser.rate=1e-12", "stop.epochs=9", "ema=0", "optimiser.kind=sgd", "schedule.min_delta=1e-4"
+        ),
+        tmp_path / "plateau",
+    )
+    assert outcome.epochs == 9
+    factors = [event["rate_factor"] for event in events(tmp_path / "plateau", "plateau")]
+    assert factors == [0.5**n for n in range(1, 9)]
+    # A rate that ruins the network: the first epoch stays the best.
+    outcome = train(
+        tiny("optimiser.rate=1e-30", "stop.epochs=9", "ema=0", "optimiser.kind=sgd", "stop.patience=2"),
+        tmp_path / "patience",
+    )
+    assert (outcome.reason, outcome.epochs, outcome.best_epoch) == ("patience", 3, 0)
+
+
+def test_a_full_disk_leaves_the_checkpoint_whole(
+    tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny("run.checkpoint_minutes=0")
+    with monkeypatch.context() as patch:
+        die_at(patch, 3)
+        with pytest.raises(Cut):
+            train(recipe, tmp_path)
+    before = (tmp_path / LAST).read_bytes()
+    # No file may grow beyond the log: the checkpoint does not fit.
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
+    try:
+        with pytest.raises(OutputError, match=r"last\.safetensors: cannot be written: File too large"):
+            train(recipe, tmp_path, resume=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (tmp_path / LAST).read_bytes() == before
+    assert not list(tmp_path.glob(".unblur-*"))
+    assert train(recipe, tmp_path, resume=True).reason == "epochs"
+
+
+def test_eight_pictures_are_learnt_by_heart(photographs: Path, tiny: Make, tmp_path: Path) -> None:
+    recipe = tiny(
+        "net={name='nafnet16', options={encoder=[1, 1], decoder=[1, 1]}}",
+        f"data={{set='folder', root='{photographs}', size=[12, 12], train=0.3334, validation=0}}",
+        "blur={names=['reds-k7'], drawn='once'}",
+        "augment={}",
+        "batch={size=8, order='fixed'}",
+        "optimiser.rate=5e-3",
+        "schedule={kind='cosine'}",
+        "stop={epochs=100, keep='final'}",
+        "ema=0",
+    )
+    first = batches.build(recipe)[0].first()
+    blurred = float(losses.mse(first.blurred, first.sharp).mean())
+    train(recipe, tmp_path)
+    last = events(tmp_path, "epoch")[-1]["loss"]
+    assert isinstance(last, float)
+    assert last < blurred / 10
+
+
+STABLE = """
+import json, os, sys
+import torch.utils.tensorboard
+import unblur.lab.train
+from unblur.cli import app, main, train
+
+if "train" not in [command.name for command in app.registered_commands]:
+    app.command("train")(train.train)
+torch.set_num_threads(1)
+for line in sys.stdin:
+    what, *arguments = json.loads(line)
+    if what == "wait":
+        print(os.waitstatus_to_exitcode(os.waitpid(arguments[0], 0)[1]), flush=True)
+    elif pid := os.fork():
+        print(pid, flush=True)
+    else:
+        said = os.open(arguments[0], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(said, 1)
+        os.dup2(said, 2)
+        sys.argv = ["unblur", "train", *arguments[1:]]
+        main()
+"""
+
+
+class Stable:
+    """Processes that begin with everything imported: copies of one that has done nothing else yet."""
+
+    def __init__(self) -> None:
+        self.process = start("-c", STABLE)
+
+    def ask(self, *words: object) -> int:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(words) + "\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def train(self, said: Path, *arguments: object) -> int:
+        """Start `unblur train`, its output going to a file; the process id."""
+        return self.ask("train", str(said), *map(str, arguments))
+
+    def wait(self, pid: int) -> int:
+        """The exit code of a process when it ends."""
+        return self.ask("wait", pid)
+
+
+@pytest.fixture(scope="module")
+def stable() -> Iterator[Stable]:
+    stable = Stable()
+    yield stable
+    stable.process.kill()
+    stable.process.communicate()
+
+
+@pytest.fixture
+def recipe_file(photographs: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.json"
+    content = {**TINY, "data": {**TINY["data"], "root": str(photographs)}}
+    path.write_text(json.dumps({"recipe": content}))
+    return path
+
+
+def run_steps(folder: Path) -> int:
+    """Steps of the checkpoint in a folder, -1 if there is none; reading it fails if it is not whole."""
+    try:
+        with safe_open(folder / LAST, framework="pt") as file:
+            return int(json.loads(file.metadata()["state"])["steps"])
+    except FileNotFoundError:
+        return -1
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_end_with_a_checkpoint_and_one_line(
+    stable: Stable, recipe_file: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    run, said = tmp_path / "run", tmp_path / "said"
+    pid = stable.train(said, recipe_file, "-o", run, "--set", "stop.epochs=10000")
+    wait_for(lambda: (run / LOG).exists() and len(events(run, "epoch")) > 2)
+    os.kill(pid, number)
+    assert stable.wait(pid) == code
+    complaints = [line for line in said.read_text().splitlines() if line.startswith("unblur: ")]
+    steps = run_steps(run)
+    assert complaints == [f"unblur: stopped by a signal after {steps} steps; --resume goes on from {run}"]
+    assert steps >= 15
+
+
+def kill_and_resume(
+    stable: Stable, recipe_file: Path, make: Make, folder: Path, kills: int, epochs: int
+) -> None:
+    """Kill -9 at random moments, and compare what comes of it with a run that nobody killed."""
+    changes = [f"stop.epochs={epochs}", "run.checkpoint_minutes=0.0005"]
+    recipe = make(*changes)
+    whole, cut = folder / "whole", folder / "cut"
+    train(recipe, whole)
+    options = [option for change in changes for option in ("--set", change)]
+    dice = random.Random(5)
+    for _ in range(kills):
+        before = run_steps(cut)
+        pid = stable.train(folder / "said", recipe_file, "-o", cut, "--resume", *options)
+        wait_for(lambda before=before: run_steps(cut) > before)  # type: ignore[misc]
+        time.sleep(dice.uniform(0, 0.2))
+        os.kill(pid, signal.SIGKILL)
+        assert stable.wait(pid) == -signal.SIGKILL, "the training is too short to be killed so often"
+    assert train(recipe, cut, resume=True).steps == 5 * epochs
+    assert same_tensors(cut / LAST, whole / LAST)
+    assert same_tensors(cut / BEST, whole / BEST)
+    assert (cut / LOG).read_bytes() == (whole / LOG).read_bytes()
+    assert not list(cut.glob(".unblur-*"))
+
+
+def test_kill_9(stable: Stable, recipe_file: Path, tiny: Make, tmp_path: Path) -> None:
+    kill_and_resume(stable, recipe_file, tiny, tmp_path, kills=1, epochs=12)
+
+
+@pytest.mark.slow
+def test_kill_9_twenty_times(stable: Stable, recipe_file: Path, tiny: Make, tmp_path: Path) -> None:
+    kill_and_resume(stable, recipe_file, tiny, tmp_path, kills=20, epochs=240)
