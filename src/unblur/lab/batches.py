@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unblur.datasets import cifar10, folder, gopro, pairs, reds
-from unblur.datasets.common import Pairs, Pictures, Pixels, as_rgb, some, split
+from unblur.datasets.common import Pairs, Pictures, Pixels, as_rgb, resize, some, split
 from unblur.datasets.patches import select_patches
 from unblur.errors import FileError, OptionError
 from unblur.lab import degrade, recipe
@@ -134,7 +134,9 @@ class Files:
 
     def _fitted(self, pixels: Pixels) -> Pixels:
         rgb = as_rgb(pixels)
-        return rgb if self.data.size is None else folder.fit(rgb, *self.data.size)
+        if self.data.size is None:
+            return rgb
+        return (resize if self.data.squeeze else folder.fit)(rgb, *self.data.size)
 
     def _windows(self, sample: Sample, rng: np.random.Generator, index: int) -> list[Sample]:
         crop = self.data.crop
@@ -143,10 +145,8 @@ class Files:
         rows, columns = (side + 2 * self.extra for side in crop)
         height, width = sample.sharp.shape[:2]
         if height < rows or width < columns:
-            what = self.reader.names[index]
-            raise FileError(
-                f"{self.data.root}: {what}: {width}x{height} is too small for {columns}x{rows} crops"
-            )
+            path = self.reader.rows[index][0]
+            raise FileError(f"{path}: {width}x{height} is too small for {columns}x{rows} crops")
         if self.data.ssim_below and sample.blurred is not None:
             found = select_patches(
                 sample.blurred,
@@ -298,7 +298,7 @@ class Batches:
                 found = [Sample(b.sharp, a.blurred) for a, b in zip(found, sharp, strict=True)]
             for sample in found:
                 samples.append(sample)
-                moves.append(self._moves(rng))
+                moves.append(self._moves(rng, square=sample.sharp.shape[0] == sample.sharp.shape[1]))
                 if self.recipe.blur is not None:
                     draws.append(self._draw(self.recipe.blur, sample.sharp.shape, number, rng))
         try:
@@ -311,12 +311,13 @@ class Batches:
             ) from error
         return _Raw(sharp_pixels, blurred, draws, np.array(moves), share)
 
-    def _moves(self, rng: np.random.Generator) -> tuple[int, int, int]:
+    def _moves(self, rng: np.random.Generator, square: bool) -> tuple[int, int, int]:
         augment = self.recipe.augment
         if not self.training:
             return 0, 0, 0
         flips = rng.integers(2, size=2).tolist() if augment.flips else [0, 0]
-        return flips[0], flips[1], int(rng.integers(4)) if augment.turns else 0
+        turns = 0 if not augment.turns else int(rng.integers(4)) if square else 2 * int(rng.integers(2))
+        return flips[0], flips[1], turns
 
     def _draw(self, blur: recipe.Blur, shape: tuple[int, ...], number: int, rng: np.random.Generator) -> Draw:
         if not self.training:
@@ -408,7 +409,8 @@ def _sources(of: recipe.Recipe, warn: Callable[[str], None]) -> tuple[Source, So
             reader = gopro.pairs(data.root, "train", blur=data.variant, strict=data.strict)
             scenes = [name.split("/")[0] for name in reader.names]
             known = sorted(set(scenes))
-            held = set(known[len(known) - round(data.validation * len(known)) :])
+            count = max(round(data.validation * len(known)), 1) if data.validation else 0
+            held = set(known[len(known) - count :])
             order = (
                 np.array([i for i, scene in enumerate(scenes) if scene not in held], np.intp),
                 np.array([i for i, scene in enumerate(scenes) if scene in held], np.intp),
@@ -462,8 +464,8 @@ def _moved(pictures: Tensor, moves: NDArray[np.int64]) -> Tensor:
         chosen = flags[:, column] == 1
         pictures[chosen] = pictures[chosen].flip(axis)
     for turns in (1, 2, 3):
-        chosen = flags[:, 2] == turns
-        pictures[chosen] = pictures[chosen].rot90(turns, (2, 3))
+        if (chosen := flags[:, 2] == turns).any():
+            pictures[chosen] = pictures[chosen].rot90(turns, (2, 3))
     return pictures
 
 

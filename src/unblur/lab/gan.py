@@ -35,7 +35,9 @@ class Adversarial:
             "net": fabric.to_device(net),
             "judge": fabric.to_device(judge),
         }
-        of_judge = Optimiser(kind="adam", rate=recipe.gan.rate, betas=recipe.gan.betas)
+        of_judge = Optimiser(
+            kind="adam", rate=recipe.gan.rate, betas=recipe.gan.betas, eps=recipe.optimiser.eps
+        )
         self.optimisers: Mapping[str, torch.optim.Optimizer] = {
             "net": make_optimiser(recipe.optimiser, net),
             "judge": make_optimiser(of_judge, judge),

@@ -59,14 +59,16 @@ class Net(Section):
 class _Pictures(Section):
     """Any set whose pictures are files.
 
-    root: its folder. size: every picture is cut to this aspect about its centre and reduced. crop: then a random
-    window for training, the central one for validation. patches: so many windows of each picture drawn, those with
-    an SSIM between blurred and sharp below `ssim_below` preferred. strict: a picture that cannot be read is an
-    error, not a warning. cache_mb: megabytes of decoded pictures that are kept.
+    root: its folder. size: every picture is cut to this aspect about its centre and reduced, or with `squeeze`
+    reduced without being cut. crop: then a random window for training, the central one for validation. patches: so
+    many windows of each picture drawn, those with an SSIM between blurred and sharp below `ssim_below` preferred.
+    strict: a picture that cannot be read is an error, not a warning. cache_mb: megabytes of decoded pictures that
+    are kept.
     """
 
     root: Path = Path("data")
     size: Size | None = None
+    squeeze: bool = False
     crop: Size | None = None
     patches: Count = 1
     ssim_below: Share = 0.0
@@ -172,7 +174,8 @@ class Blur(Section):
 class Augment(Section):
     """Applied to the sharp picture before it is blurred, or to both where the blur is given or drawn once.
 
-    flips: up-down and left-right, each with probability 1/2. turns: by a random multiple of 90 degrees.
+    flips: up-down and left-right, each with probability 1/2. turns: by a random multiple of
+    90 degrees, of 180 if the picture is not square.
     """
 
     flips: bool = False
@@ -294,8 +297,8 @@ class Stop(Section):
 class Gan(Section):
     """Adversarial training of the network against a discriminator (report 004, or with a content loss).
 
-    content_weight: of the recipe's loss in the generator's. rate, betas: of the discriminator's Adam.
-    floor: probabilities are not taken lower before the logarithm.
+    content_weight: of the recipe's loss in the generator's. rate, betas: of the discriminator's Adam, whose eps is
+    the generator's. floor: probabilities are not taken lower before the logarithm.
     """
 
     discriminator: str = "gan_discriminator"
