@@ -84,14 +84,16 @@ def up_conv(c_in: int, c_out: int, kernel: int = 2, *, bias: bool = True, tf_sam
 
 
 def glorot_(net: nn.Module) -> None:
-    """Keras's default initialisation: Glorot-uniform kernels, zero biases; recurrent cells as `start_` of each says."""
+    """Keras's default initialisation: Glorot-uniform kernels, zero biases; in an LSTM an orthogonal recurrent
+    kernel and a forget bias of 1.
+    """
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     for module in net.modules():
-        if isinstance(module, LSTMCell | ConvLSTMCell):
+        if isinstance(module, _Cell):
             module.start_()
 
 
