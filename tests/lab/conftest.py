@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from lab_helpers import TINY
+from lab_helpers import TINY, Stable
 
 from unblur import files
 from unblur.lab import recipe as recipes
@@ -45,3 +46,19 @@ def tiny(photographs: Path) -> Callable[..., Recipe]:
         return recipes.parse(content, overrides)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def stable() -> Iterator[Stable]:
+    stable = Stable()
+    yield stable
+    stable.process.kill()
+    stable.process.communicate()
+
+
+@pytest.fixture
+def recipe_file(photographs: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.json"
+    content = {**TINY, "data": {**TINY["data"], "root": str(photographs)}}
+    path.write_text(json.dumps({"recipe": content}))
+    return path

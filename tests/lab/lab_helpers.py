@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -50,3 +51,50 @@ def start(*arguments: str) -> subprocess.Popen[str]:
         text=True,
         cwd=REPO,
     )
+
+
+STABLE = """
+import json, os, sys
+import torch.utils.tensorboard
+import unblur.lab.train
+from unblur.cli import app, main, train
+
+if "train" not in [command.name for command in app.registered_commands]:
+    app.command("train")(train.train)
+torch.set_num_threads(1)
+for line in sys.stdin:
+    what, *arguments = json.loads(line)
+    if what == "wait":
+        print(os.waitstatus_to_exitcode(os.waitpid(arguments[0], 0)[1]), flush=True)
+    elif pid := os.fork():
+        print(pid, flush=True)
+    else:
+        said = os.open(arguments[0], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(said, 1)
+        os.dup2(said, 2)
+        os.environ.update(arguments[1])
+        sys.argv = ["unblur", "train", *arguments[2:]]
+        main()
+"""
+
+
+class Stable:
+    """Processes that begin with everything imported: copies of one that has done nothing else yet."""
+
+    def __init__(self) -> None:
+        self.process = start("-c", STABLE)
+
+    def ask(self, *words: object) -> int:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(words) + "\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def train(self, said: Path, *arguments: object, environment: dict[str, str] | None = None) -> int:
+        """Start `unblur train`, its output going to a file; the process id."""
+        return self.ask("train", str(said), environment or {}, *map(str, arguments))
+
+    def wait(self, pid: int) -> int:
+        """The exit code of a process when it ends."""
+        return self.ask("wait", pid)

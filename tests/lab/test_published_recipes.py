@@ -20,6 +20,9 @@ RECIPES = {
     for path in recipes.all_recipes(REPO / "recipes")
 }
 
+#: Networks that are so small that both set-ups are tried in the quick tests.
+LIGHT = ("unet16", "unet20", "resunet1", "eddensenet", "large_kernel_cnn", "resnet8", "sigma_cnn_160x240")
+
 #: What the published sizes are reduced to, where the network takes any size.
 SMALLER = {
     "srn_reds": "data.crop=[64, 64]",
@@ -81,7 +84,15 @@ def loaded(name: str, roots: dict[str, Path]) -> Recipe:
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name, marks=[pytest.mark.slow] if name.endswith("-plus") and not name.startswith(LIGHT) else []
+        )
+        for name in RECIPES
+    ],
+)
 def test_three_steps(name: str, roots: dict[str, Path]) -> None:
     recipe = loaded(name, roots)
     fabric = make_fabric(recipe, "cpu")

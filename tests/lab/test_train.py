@@ -9,12 +9,12 @@ import random
 import resource
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from lab_helpers import TINY, same_tensors, start
+from lab_helpers import TINY, Stable, same_tensors
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -273,68 +273,6 @@ def test_eight_pictures_are_learnt_by_heart(photographs: Path, tiny: Make, tmp_p
     last = events(tmp_path, "epoch")[-1]["loss"]
     assert isinstance(last, float)
     assert last < blurred / 10
-
-
-STABLE = """
-import json, os, sys
-import torch.utils.tensorboard
-import unblur.lab.train
-from unblur.cli import app, main, train
-
-if "train" not in [command.name for command in app.registered_commands]:
-    app.command("train")(train.train)
-torch.set_num_threads(1)
-for line in sys.stdin:
-    what, *arguments = json.loads(line)
-    if what == "wait":
-        print(os.waitstatus_to_exitcode(os.waitpid(arguments[0], 0)[1]), flush=True)
-    elif pid := os.fork():
-        print(pid, flush=True)
-    else:
-        said = os.open(arguments[0], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(said, 1)
-        os.dup2(said, 2)
-        sys.argv = ["unblur", "train", *arguments[1:]]
-        main()
-"""
-
-
-class Stable:
-    """Processes that begin with everything imported: copies of one that has done nothing else yet."""
-
-    def __init__(self) -> None:
-        self.process = start("-c", STABLE)
-
-    def ask(self, *words: object) -> int:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(words) + "\n")
-        self.process.stdin.flush()
-        return int(self.process.stdout.readline())
-
-    def train(self, said: Path, *arguments: object) -> int:
-        """Start `unblur train`, its output going to a file; the process id."""
-        return self.ask("train", str(said), *map(str, arguments))
-
-    def wait(self, pid: int) -> int:
-        """The exit code of a process when it ends."""
-        return self.ask("wait", pid)
-
-
-@pytest.fixture(scope="module")
-def stable() -> Iterator[Stable]:
-    stable = Stable()
-    yield stable
-    stable.process.kill()
-    stable.process.communicate()
-
-
-@pytest.fixture
-def recipe_file(photographs: Path, tmp_path: Path) -> Path:
-    path = tmp_path / "recipe.json"
-    content = {**TINY, "data": {**TINY["data"], "root": str(photographs)}}
-    path.write_text(json.dumps({"recipe": content}))
-    return path
 
 
 def run_steps(folder: Path) -> int:

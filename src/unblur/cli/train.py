@@ -63,12 +63,14 @@ def train(
     outcome = run(
         chosen, folder, resume=resume, device=device, budget=_seconds(time_budget), say=typer.echo, show=True
     )
-    if outcome.reason == "signal":
-        warn(f"stopped by a signal after {outcome.steps} steps; --resume goes on from {folder}")
+    if outcome.weights is not None:
+        if outcome.reason in ("signal", "budget"):
+            why = "stopped by a signal" if outcome.signal else "the time is over"
+            warn(f"{why} after {outcome.steps} steps; --resume goes on from {folder}")
+        typer.echo(f"{outcome.weights}")
+    if outcome.signal:
+        # Not an Exit: nothing is to be added to the line above.
         raise SystemExit(128 + outcome.signal)
-    if outcome.reason == "budget":
-        warn(f"the time is over after {outcome.steps} steps; --resume goes on from {folder}")
-    typer.echo(f"{outcome.weights}")
 
 
 def _seconds(text: str | None) -> float | None:

@@ -140,6 +140,12 @@ class Folder(_Pictures):
     validation: Share = 0.1
     split_seed: int = 0
 
+    @model_validator(mode="after")
+    def _shares(self) -> Folder:
+        if self.train + self.validation > 1 + 1e-9:
+            raise ValueError("train and validation are shares: together at most 1")
+        return self
+
 
 class Pairs(Folder):
     """A folder of pairs, in the folders `blurred` and `sharp`, dealt likewise."""

@@ -72,7 +72,8 @@ class State:
 class Outcome:
     """How a training ended. `reason`: "epochs", "patience", "budget" or "signal"; `signal`: its number, or 0.
 
-    validation: scores at the end of the best epoch, empty if there were none. weights: the file to use, or None.
+    validation: scores at the end of the best epoch, empty if there were none. weights: the file to use; None in all
+    processes but the first.
     """
 
     reason: str
@@ -330,7 +331,7 @@ class Run:
             self.board.close()
         state = self.state
         number = self._signal if reason == "signal" else 0
-        weights = self.folder / BEST
+        weights = self.folder / BEST if self.fabric.is_global_zero else None
         return Outcome(reason, number, state.epoch, state.steps, state.best_epoch, scores, weights)
 
     def pictures(self, *, force: bool = False) -> None:
