@@ -8,17 +8,36 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unblur.estimate.gaussian import gaussian_sigma
+from unblur.estimate.defocus import disk_radius, radius_of
+from unblur.estimate.gaussian import Sigma, gaussian_sigma, sigma_at
+from unblur.estimate.maps import blur_map
+from unblur.estimate.motion import Motion, linear_motion, motion_of
 from unblur.estimate.noise import noise_sigma
-from unblur.estimate.sharpness import sharpness
+from unblur.estimate.sharpness import sharpness, sharpness_of
+from unblur.estimate.spectrum import spectrum
 from unblur.image import Image, check_image
 from unblur.physics import kernels
 from unblur.physics.blur import Blur
 
-__all__ = ["Estimate", "analyse", "estimate_blur", "gaussian_sigma", "noise_sigma", "sharpness"]
+__all__ = [
+    "Estimate",
+    "Motion",
+    "Sigma",
+    "analyse",
+    "blur_map",
+    "disk_radius",
+    "estimate_blur",
+    "gaussian_sigma",
+    "linear_motion",
+    "noise_sigma",
+    "sharpness",
+]
 
-#: A Gaussian blur below this is what sharp photographs have by themselves.
-SHARP_SIGMA = 0.5
+#: A Gaussian blur up to this is what sharp photographs have by themselves.
+SHARP_SIGMA = 0.45
+
+#: Less sure than this of a kind, it is not called so.
+SURE = 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,24 +72,45 @@ class Estimate:
 def estimate_blur(image: Image) -> Blur:
     """The blur of an image: kind, parameters, kernel, confidence and noise.
 
-    Kind "none", with confidence 0, where the picture is too small or too flat to tell.
+    Kind "none", "gaussian", "disk" or "motion"; "none" with confidence 0 where the picture is too small or too
+    flat to tell.
     Raises ImageError for what is no image.
     """
     return analyse(image).blur
 
 
-def analyse(image: Image) -> Estimate:
-    """All that can be told about the blur of an image.
+def analyse(image: Image, *, map: bool = False) -> Estimate:  # noqa: A002
+    """All that can be told about the blur of an image; `map` asks for the local blur as well.
 
     Raises ImageError for what is no image.
     """
     check_image(image)
     noise = noise_sigma(image)
-    sigma, confidence = gaussian_sigma(image)
-    if sigma < SHARP_SIGMA:
-        blur = Blur("none", confidence=confidence, noise=noise)
-    else:
+    local = blur_map(image) if map else None
+    found = spectrum(image)
+    if found is None:
+        return Estimate(Blur("none", confidence=0.0, noise=noise), 0.0, 0.0, noise, map=local)
+    gaussian = sigma_at(image, found)
+    motion = motion_of(image, found)
+    radius, round_confidence = radius_of(image, found)
+    if motion is not None and motion.confidence >= SURE:
         blur = Blur(
-            "gaussian", {"sigma": sigma}, kernel=kernels.gaussian(sigma), confidence=confidence, noise=noise
+            "motion",
+            {"length": motion.length, "angle": motion.angle},
+            kernels.motion(motion.length, motion.angle),
+            confidence=motion.confidence,
+            noise=noise,
         )
-    return Estimate(blur, sigma, sharpness(image), noise)
+    elif round_confidence >= SURE:
+        blur = Blur(
+            "disk", {"radius": radius}, kernels.disk(radius), confidence=round_confidence, noise=noise
+        )
+    elif gaussian.sigma >= SHARP_SIGMA and gaussian.confidence >= SURE:
+        kernel = kernels.gaussian(gaussian.sigma)
+        blur = Blur(
+            "gaussian", {"sigma": gaussian.sigma}, kernel, confidence=gaussian.confidence, noise=noise
+        )
+    else:
+        blur = Blur("none", confidence=gaussian.confidence, noise=noise)
+    angle, length = (None, None) if motion is None else (motion.angle, motion.length)
+    return Estimate(blur, gaussian.sigma, sharpness_of(found), noise, angle, length, local)

@@ -7,8 +7,11 @@ from numpy.typing import NDArray
 
 from unblur.image import Image
 
-_CELL = 16
-_FLATTEST = 0.1
+#: Side of a cell in pixels, and which quantile of the cells decides.
+_CELL, _FLATTEST = 16, 0.1
+
+#: That quantile of pure white noise of standard deviation 1.
+_WHITE = 0.872
 
 
 def noise_sigma(image: Image) -> float:
@@ -37,4 +40,4 @@ def _plane_noise(plane: NDArray[np.float32]) -> float:
     height, width = residual.shape[0] // down, residual.shape[1] // right
     cells = residual[: down * height, : right * width].reshape(down, height, right, width)
     spread = np.median(np.abs(cells.swapaxes(1, 2).reshape(down * right, -1)), axis=1) / 0.6745
-    return float(np.quantile(spread, _FLATTEST))
+    return float(np.quantile(spread, _FLATTEST)) / _WHITE

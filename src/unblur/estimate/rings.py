@@ -19,7 +19,7 @@ import numpy as np
 
 from unblur.estimate.spectrum import RING_CENTRES, RINGS, Floats, Spectrum
 
-#: Variance of a measured log ring power about its expectation: sampling, and what rings cannot express.
+#: Variance of a log ring power about the model that no amount of pixels reduces: what rings cannot express.
 _VARIANCE = 0.01
 
 #: Log of how likely each kind of noise is, before looking, against rounding alone.
@@ -30,6 +30,9 @@ _NOTHING = -60.0
 
 #: Mean log power of white noise, and how far it may lie from there; the same for the error of JPEG.
 _WHITE_LEVEL, _WHITE_SPREAD, _JPEG_SPREAD = -10.0, 2.5, 1.2
+
+#: Log evidence, apart from sampling, that one photograph in a hundred falls short of.
+_UNUSUAL = -45.0
 
 #: Newton steps, and the longest of them; more change sigma by less than 0.01.
 _STEPS, _LONGEST = 8, 1.5
@@ -84,9 +87,19 @@ def log_evidence(found: Spectrum, log_losses: Floats, noise: float | None = None
 
     log_losses: the log of L for each blur. noise: standard deviation of the noise where it is known.
     """
-    power = found.rings
-    terms = [_laplace(power, log_losses, one, start) for one in _noises(found, noise) for start in one.starts]
+    power, variance = found.rings, _VARIANCE + found.sampling_variance
+    terms = [
+        _laplace(power, variance, log_losses, one, start)
+        for one in _noises(found, noise)
+        for start in one.starts
+    ]
     return np.asarray(np.logaddexp.reduce(terms))
+
+
+def trust(found: Spectrum, evidence: float) -> float:
+    """How usual a picture is whose best blur has this log evidence: near 1 for photographs, 0..1."""
+    usual = evidence + 0.5 * float(np.log(_VARIANCE + found.sampling_variance).sum())
+    return float(1 / (1 + np.exp(np.clip((_UNUSUAL - usual) / 5, -50, 50))))
 
 
 def _noises(found: Spectrum, noise: float | None) -> list[_Noise]:
@@ -129,45 +142,45 @@ def _noises(found: Spectrum, noise: float | None) -> list[_Noise]:
     ]
 
 
-def _laplace(power: Floats, log_losses: Floats, noise: _Noise, start: float) -> Floats:
+def _laplace(power: Floats, variance: Floats, log_losses: Floats, noise: _Noise, start: float) -> Floats:
     """Laplace's approximation of the log evidence, up to a constant. Shape: (B, RINGS) in, (B,) out."""
     known = prior()
     count = known.factors.shape[1]
     levels = np.ones((RINGS, 1)) if noise.free is None else np.column_stack([np.ones(RINGS), noise.free])
     mean = np.zeros(count + levels.shape[1])
     mean[count] = noise.level
-    variance = np.ones(len(mean))
-    variance[count] = noise.spread**2
+    spread = np.ones(len(mean))
+    spread[count] = noise.spread**2
     state = np.tile(mean, (len(log_losses), 1))  # (B, latents)
     state[:, count] = start
-    state[:, :count] = _first_factors(power, log_losses, noise.fixed + np.exp(start + noise.shape))
+    state[:, :count] = _first_factors(power, variance, log_losses, noise.fixed + np.exp(start + noise.shape))
     for step in range(_STEPS + 1):
         signal = np.exp(known.mean + state[:, :count] @ known.factors.T + log_losses)  # (B, RINGS)
         extra = np.exp(state[:, count:] @ levels.T + noise.shape)
         total = signal + extra + noise.fixed
         of_signal, of_extra = signal / total, extra / total
         error = np.log(power) - np.log(total)
-        scatter = _VARIANCE + np.square(of_signal) * known.rest + np.square(of_extra) * noise.rest
+        scatter = variance + np.square(of_signal) * known.rest + np.square(of_extra) * noise.rest
         slopes = np.concatenate([of_signal[..., None] * known.factors, of_extra[..., None] * levels], axis=2)
         weighted = slopes / scatter[..., None]
-        precision = weighted.swapaxes(1, 2) @ slopes + np.diag(1 / variance)  # (B, latents, latents)
+        precision = weighted.swapaxes(1, 2) @ slopes + np.diag(1 / spread)  # (B, latents, latents)
         away = state - mean
         if step < _STEPS:
-            gradient = (weighted * error[..., None]).sum(axis=1) - away / variance
+            gradient = (weighted * error[..., None]).sum(axis=1) - away / spread
             state = state + np.clip(
                 np.linalg.solve(precision, gradient[..., None])[..., 0], -_LONGEST, _LONGEST
             )
-    misfit = (np.square(error) / scatter + np.log(scatter)).sum(axis=1) + (np.square(away) / variance).sum(
+    misfit = (np.square(error) / scatter + np.log(scatter)).sum(axis=1) + (np.square(away) / spread).sum(
         axis=1
     )
-    volume = np.linalg.slogdet(precision)[1] + np.log(variance).sum()
+    volume = np.linalg.slogdet(precision)[1] + np.log(spread).sum()
     return np.asarray(noise.log_odds - 0.5 * (misfit + volume))
 
 
-def _first_factors(power: Floats, log_losses: Floats, noise: Floats) -> Floats:
+def _first_factors(power: Floats, variance: Floats, log_losses: Floats, noise: Floats) -> Floats:
     """Least squares on the rings that stand above the noise. Shape: (B, RINGS) in, (B, F) out."""
     known = prior()
-    weight = (power > 2 * noise) / (known.rest + _VARIANCE)
+    weight = (power > 2 * noise) / (known.rest + variance)
     target = np.log(np.maximum(power - noise, 0.05 * noise)) - log_losses - known.mean
     normal = known.factors.T @ (weight[:, None] * known.factors) + np.eye(known.factors.shape[1])
     return np.clip(np.linalg.solve(normal, known.factors.T @ (weight * target).T).T, -4, 4)
