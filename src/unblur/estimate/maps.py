@@ -14,7 +14,7 @@ from unblur.image import Image
 _SQUARE, _CLOSE = 128, 32
 
 #: About this many places are looked at.
-_PLACES = 96
+_PLACES = 64
 
 #: Confidences are smoothed over this many places, and count at least this much.
 _SMOOTHING, _LEAST = 0.7, 1e-3

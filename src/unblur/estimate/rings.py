@@ -14,6 +14,7 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,6 +31,9 @@ _NOTHING = -60.0
 
 #: Mean log power of white noise, and how far it may lie from there; the same for the error of JPEG.
 _WHITE_LEVEL, _WHITE_SPREAD, _JPEG_SPREAD = -10.0, 2.5, 1.2
+
+#: The same for the rounding noise of smooth pictures, against that of others.
+_WEAKER, _WEAKER_SPREAD = -0.7, 0.7
 
 #: Log evidence, apart from sampling, that one photograph in a hundred falls short of.
 _UNUSUAL = -45.0
@@ -65,21 +69,20 @@ def prior() -> Prior:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Noise:
+class _Noise(NamedTuple):
     """Noise of power exp(level + shape + free * N(0, 1) + N(0, rest)) besides `fixed`; level is N(mean, spread**2).
 
-    starts: the levels from which Newton's method sets out. Without any, there is no noise but `fixed`.
+    start: the level from which Newton's method sets out.
     """
 
     fixed: float
     shape: Floats
-    free: Floats | None = None
-    rest: float = 0.0
-    level: float = _NOTHING
-    spread: float = 0.01
-    starts: tuple[float, ...] = (_NOTHING,)
-    log_odds: float = 0.0
+    free: Floats
+    rest: float
+    level: float
+    spread: float
+    log_odds: float
+    start: float
 
 
 def log_evidence(found: Spectrum, log_losses: Floats, noise: float | None = None) -> Floats:
@@ -87,13 +90,8 @@ def log_evidence(found: Spectrum, log_losses: Floats, noise: float | None = None
 
     log_losses: the log of L for each blur. noise: standard deviation of the noise where it is known.
     """
-    power, variance = found.rings, _VARIANCE + found.sampling_variance
-    terms = [
-        _laplace(power, variance, log_losses, one, start)
-        for one in _noises(found, noise)
-        for start in one.starts
-    ]
-    return np.asarray(np.logaddexp.reduce(terms))
+    variance = _VARIANCE + found.sampling_variance
+    return np.asarray(np.logaddexp.reduce(_laplace(found.rings, variance, log_losses, _noises(found, noise))))
 
 
 def trust(found: Spectrum, evidence: float) -> float:
@@ -103,84 +101,89 @@ def trust(found: Spectrum, evidence: float) -> float:
 
 
 def _noises(found: Spectrum, noise: float | None) -> list[_Noise]:
-    flat = np.zeros(RINGS)
+    """The kinds of noise that are weighed against each other, each once for every start."""
+    known, flat = prior(), np.zeros(RINGS)
     floor = max(found.floor, 1e-10)
     if noise is not None:
-        return [_Noise(max(floor, found.noise_gain * noise**2), flat)]
-    known = prior()
+        fixed = max(floor, found.noise_gain * noise**2)
+        return [_Noise(fixed, flat, flat, 0.0, _NOTHING, 0.01, 0.0, _NOTHING)]
+    fall = 0.3 * (np.log(RING_CENTRES).mean() - np.log(RING_CENTRES))
+    weak = float(np.log(floor)) + _WEAKER
     jpeg, jpeg_free = (
         np.interp(RING_CENTRES / found.scale, RING_CENTRES, one) for one in (known.jpeg, known.jpeg_factor)
     )
-    fall = np.log(RING_CENTRES).mean() - np.log(RING_CENTRES)
-    smaller = 2 * np.log(found.scale)
-    # Newton's method starts where the last ring is all noise, and where half of the rings are.
-    last = float(np.log(max(found.rings.min(), floor))) - 0.3
-    half = float(np.log(max(np.median(found.rings[RINGS // 2 :]), floor)))
-    return [
-        _Noise(floor, flat),
-        _Noise(
-            0.05 * floor,
-            0.3 * fall,
-            0.3 * fall,
-            0,
-            np.log(floor) - 0.7,
-            0.7,
-            (np.log(floor) - 0.7,),
-            _LOG_ODDS["smooth"],
-        ),
-        _Noise(floor, flat, None, 0, _WHITE_LEVEL - smaller, _WHITE_SPREAD, (last, half), _LOG_ODDS["white"]),
-        _Noise(
-            floor,
-            jpeg,
-            jpeg_free,
-            float(known.jpeg_rest),
-            float(known.jpeg_level) - smaller,
-            _JPEG_SPREAD,
-            (last, half),
-            _LOG_ODDS["jpeg"],
-        ),
+    white_level, jpeg_level = (
+        level - 2 * np.log(found.scale) for level in (_WHITE_LEVEL, float(known.jpeg_level))
+    )
+    noises = [
+        _Noise(floor, flat, flat, 0.0, _NOTHING, 0.01, 0.0, _NOTHING),
+        _Noise(0.05 * floor, fall, fall, 0.0, weak, _WEAKER_SPREAD, _LOG_ODDS["smooth"], weak),
     ]
+    # The last ring is all noise, or half of the rings are.
+    for level in (found.rings.min() * 0.74, np.median(found.rings[RINGS // 2 :])):
+        start = float(np.log(max(level, floor)))
+        noises += [
+            _Noise(floor, flat, flat, 0.0, white_level, _WHITE_SPREAD, _LOG_ODDS["white"], start),
+            _Noise(
+                floor,
+                jpeg,
+                jpeg_free,
+                float(known.jpeg_rest),
+                jpeg_level,
+                _JPEG_SPREAD,
+                _LOG_ODDS["jpeg"],
+                start,
+            ),
+        ]
+    return noises
 
 
-def _laplace(power: Floats, variance: Floats, log_losses: Floats, noise: _Noise, start: float) -> Floats:
-    """Laplace's approximation of the log evidence, up to a constant. Shape: (B, RINGS) in, (B,) out."""
+def _laplace(power: Floats, variance: Floats, log_losses: Floats, noises: list[_Noise]) -> Floats:
+    """Laplace's approximation of the log evidence, up to a constant. Shape: (B, RINGS) in, (noises, B) out."""
     known = prior()
     count = known.factors.shape[1]
-    levels = np.ones((RINGS, 1)) if noise.free is None else np.column_stack([np.ones(RINGS), noise.free])
-    mean = np.zeros(count + levels.shape[1])
-    mean[count] = noise.level
-    spread = np.ones(len(mean))
-    spread[count] = noise.spread**2
-    state = np.tile(mean, (len(log_losses), 1))  # (B, latents)
-    state[:, count] = start
-    state[:, :count] = _first_factors(power, variance, log_losses, noise.fixed + np.exp(start + noise.shape))
+    shape = np.array([one.shape for one in noises])[:, None]  # (noises, 1, RINGS)
+    fixed, rest, start = (
+        np.array([getattr(one, name) for one in noises])[:, None, None] for name in ("fixed", "rest", "start")
+    )
+    levels = np.array([[np.ones(RINGS), one.free] for one in noises])[:, None]  # (noises, 1, 2, RINGS)
+    mean = np.array([[0.0] * count + [one.level, 0.0] for one in noises])[:, None]  # (noises, 1, latents)
+    spread = np.array([[1.0] * count + [one.spread**2, 1.0] for one in noises])[:, None]
+    curvature = np.eye(count + 2) / spread[..., None]
+    state = np.repeat(mean, len(log_losses), axis=1)  # (noises, B, latents)
+    state[:, :, :count] = _first_factors(power, variance, log_losses, fixed + np.exp(start + shape))
+    state[:, :, count] = start[:, :, 0]
     for step in range(_STEPS + 1):
-        signal = np.exp(known.mean + state[:, :count] @ known.factors.T + log_losses)  # (B, RINGS)
-        extra = np.exp(state[:, count:] @ levels.T + noise.shape)
-        total = signal + extra + noise.fixed
+        signal = np.exp(known.mean + state[..., :count] @ known.factors.T + log_losses)  # (noises, B, RINGS)
+        extra = np.exp((state[..., None, count:] @ levels)[..., 0, :] + shape)
+        total = signal + extra + fixed
         of_signal, of_extra = signal / total, extra / total
-        error = np.log(power) - np.log(total)
-        scatter = variance + np.square(of_signal) * known.rest + np.square(of_extra) * noise.rest
-        slopes = np.concatenate([of_signal[..., None] * known.factors, of_extra[..., None] * levels], axis=2)
-        weighted = slopes / scatter[..., None]
-        precision = weighted.swapaxes(1, 2) @ slopes + np.diag(1 / spread)  # (B, latents, latents)
+        error = np.log(power / total)
+        scatter = variance + np.square(of_signal) * known.rest + np.square(of_extra) * rest
+        slopes = np.concatenate(
+            [of_signal[..., None, :] * known.factors.T, of_extra[..., None, :] * levels], axis=2
+        )  # (noises, B, latents, RINGS)
+        weighted = slopes / scatter[..., None, :]
+        precision = weighted @ slopes.swapaxes(2, 3) + curvature
         away = state - mean
         if step < _STEPS:
-            gradient = (weighted * error[..., None]).sum(axis=1) - away / spread
-            state = state + np.clip(
-                np.linalg.solve(precision, gradient[..., None])[..., 0], -_LONGEST, _LONGEST
-            )
-    misfit = (np.square(error) / scatter + np.log(scatter)).sum(axis=1) + (np.square(away) / spread).sum(
-        axis=1
-    )
-    volume = np.linalg.slogdet(precision)[1] + np.log(spread).sum()
-    return np.asarray(noise.log_odds - 0.5 * (misfit + volume))
+            gradient = (weighted @ error[..., None])[..., 0] - away / spread
+            newton = np.linalg.solve(precision, gradient[..., None])[..., 0]
+            state = state + np.clip(newton, -_LONGEST, _LONGEST)
+    misfit = np.square(error) / scatter + np.log(scatter)
+    volume = np.linalg.slogdet(precision)[1] + (np.square(away) / spread + np.log(spread)).sum(axis=2)
+    odds = np.array([one.log_odds for one in noises])[:, None]
+    return np.asarray(odds - 0.5 * (misfit.sum(axis=2) + volume))
 
 
 def _first_factors(power: Floats, variance: Floats, log_losses: Floats, noise: Floats) -> Floats:
-    """Least squares on the rings that stand above the noise. Shape: (B, RINGS) in, (B, F) out."""
+    """Least squares on the rings that stand above the noise.
+
+    Shape: (B, RINGS) losses and (noises, 1, RINGS) noise in, (noises, B, F) out.
+    """
     known = prior()
     weight = (power > 2 * noise) / (known.rest + variance)
     target = np.log(np.maximum(power - noise, 0.05 * noise)) - log_losses - known.mean
-    normal = known.factors.T @ (weight[:, None] * known.factors) + np.eye(known.factors.shape[1])
-    return np.clip(np.linalg.solve(normal, known.factors.T @ (weight * target).T).T, -4, 4)
+    normal = (known.factors.T * weight) @ known.factors + np.eye(known.factors.shape[1])
+    first = np.linalg.solve(normal, known.factors.T @ (weight * target).swapaxes(1, 2))
+    return np.asarray(np.clip(first, -4, 4).swapaxes(1, 2))
