@@ -52,12 +52,12 @@ def check(row: Spec, path, net=None) -> None:
 
 @pytest.mark.parametrize("name", QUICK)
 def test_three_kinds(name, tmp_path):
-    check(spec(name), tmp_path / "net.onnx")
+    check(spec(name), tmp_path / "net.onnx", create(name, width=4))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in PRESETS if name not in QUICK])
-def test_the_others(name, tmp_path):
+@pytest.mark.parametrize("name", PRESETS)
+def test_all_of_them(name, tmp_path):
     check(spec(name), tmp_path / "net.onnx")
 
 
