@@ -1,0 +1,219 @@
+"""The periodic canvas that every solver works on: what lies beyond an image's border, and fast transforms.
+
+An inverse filter reaches far beyond the kernel, so a wrong guess of what lies outside rings deep into the
+image. Two treatments avoid it. Where the border rule of the blur is known, the image is continued by it, and
+the two ends are cross-faded where the canvas wraps around. Where it is not, as in every photograph, the
+pixels outside are unknowns: the observation says nothing about them (Reeves, "Fast image restoration without
+boundary artifacts", 2005).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import scipy.fft
+from numpy.typing import DTypeLike, NDArray
+
+from unblur.errors import OptionError
+from unblur.image import Image, check_image, luma
+from unblur.physics.blur import Kernel
+from unblur.physics.convolve import Border, border_index, check_border, otf
+from unblur.physics.kernels import check_kernel
+
+Continuation: TypeAlias = Border | Literal["unknown", "auto"]
+"""What lies beyond the border: one of the rules of `Border`, "unknown", or "auto" to tell from the image."""
+
+Planes: TypeAlias = NDArray[np.floating[Any]]
+Spectrum: TypeAlias = NDArray[np.complexfloating[Any, Any]]
+
+#: Standard deviation of rounding to 8 bits, in [0, 1] units: the noise where none is given.
+ROUNDING_NOISE = 1 / (255 * 12**0.5)
+
+#: Below this standard deviation float32 arithmetic is itself the larger noise.
+SMALLEST_NOISE = 1e-7
+
+#: How many pixels a known border is continued by, in addition to the kernel's radius: more restores no better.
+_REACH = 16
+
+#: Elements of all arrays of a strip together: as many as the second-level cache of a core holds.
+_CACHED = 1 << 18
+
+#: Pixels of a canvas that is not worth dividing.
+_SMALL = 1 << 15
+
+#: Share of a kernel's weight that may lie elsewhere in its mirror image.
+_LOPSIDED = 0.05
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """An image on a periodic grid, with the kernel's transfer function on that grid.
+
+    planes: (C, H', W'), the image at the top left and its continuation beyond. size: (H, W) of the image.
+    transfer: (H', W' // 2 + 1). known: whether the continuation is data like the image itself; otherwise
+    only the image is, and the continuation is merely smooth.
+    """
+
+    planes: Planes
+    size: tuple[int, int]
+    transfer: Spectrum
+    known: bool
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(H', W')."""
+        return self.planes.shape[1], self.planes.shape[2]
+
+    def image(self, planes: Planes) -> Image:
+        """The image's part of planes on this canvas, within [0, 1]. Shape: (C, H', W') in, (H, W, C) out."""
+        window = planes[:, : self.size[0], : self.size[1]].transpose(1, 2, 0)
+        clipped: Image = np.clip(window, 0, 1).astype(np.float32, order="C")
+        return clipped
+
+
+def make_canvas(
+    image: Image,
+    kernel: Kernel,
+    border: Continuation,
+    noise: float,
+    dtype: DTypeLike = np.float32,
+) -> Canvas:
+    """Continue an image beyond its borders to a periodic grid of a size that transforms fast.
+
+    Raises ImageError, KernelError or OptionError for what is not an image, a kernel or a border.
+    """
+    image, kernel = check_image(image), check_kernel(kernel)
+    if border == "auto":
+        border = find_border(image, kernel, noise)
+    known = border != "unknown"
+    rule: Border = check_border(border) if known else "reflect101"
+    radius = kernel.shape[0] // 2
+    margin = radius + _REACH if known else radius
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1), dtype=dtype)
+    for axis in (1, 2):
+        planes = _continue(planes, axis, margin, rule, exact=known)
+    transfer = otf(kernel, planes.shape[1:], planes.dtype)
+    return Canvas(planes, image.shape[:2], transfer, known)
+
+
+def find_border(image: Image, kernel: Kernel, noise: float) -> Literal["reflect101", "unknown"]:
+    """Tell from a blurred image whether the scene was mirrored at its border before it was blurred.
+
+    A mirrored scene blurs to one that is flat across the mirror, so that the first two pixels differ by much
+    less than the next two; a photograph shows no such thing. The other rules leave less of a trace, and
+    taking a photograph for mirrored costs far more than the reverse, so only "reflect101" is ever believed,
+    and only of kernels that are symmetric themselves.
+    """
+    lopsided = max(np.abs(kernel - kernel[::-1]).sum(), np.abs(kernel - kernel[:, ::-1]).sum())
+    if min(image.shape[:2]) < 4:
+        return "reflect101"
+    if lopsided > _LOPSIDED:
+        return "unknown"
+    plane = luma(image).astype(np.float64)
+    sides = (plane, plane[::-1], plane.T, plane.T[::-1])
+    steps = np.array([np.square(np.diff(side[:3], axis=0)).mean(axis=1) for side in sides]) - 2 * noise**2
+    steps = np.maximum(steps[steps[:, 1] > 8 * noise**2], 0)
+    if steps.size == 0:
+        return "unknown"
+    mirrored, mirrored_too = _flatness(kernel, "reflect101"), _flatness(kernel, "reflect")
+    flatness = steps.sum(axis=0)[0] / steps.sum(axis=0)[1]
+    return "reflect101" if flatness < (mirrored * mirrored_too) ** 0.5 else "unknown"
+
+
+def noise_level(noise: float | None) -> float:
+    """The standard deviation to reckon with: that of rounding to 8 bits where None. Raises OptionError below 0."""
+    if noise is None:
+        return ROUNDING_NOISE
+    if not 0 <= noise < 1:
+        raise OptionError(f"noise: expected a standard deviation in [0, 1) units, got {noise}")
+    return max(float(noise), SMALLEST_NOISE)
+
+
+def count(iterations: int | None, default: int) -> int:
+    """The number of iterations: the default where None. Raises OptionError below 1."""
+    if iterations is None:
+        return default
+    if iterations < 1:
+        raise OptionError(f"iterations: expected 1 or more, got {iterations}")
+    return int(iterations)
+
+
+def rfft(planes: Planes) -> Spectrum:
+    """Real FFT of the last two axes on all cores."""
+    spectrum: Spectrum = scipy.fft.rfft2(planes, workers=_cores())
+    return spectrum
+
+
+def irfft(spectrum: Spectrum, grid: tuple[int, int]) -> Planes:
+    """Inverse of `rfft`; it uses up `spectrum`, which is a quarter faster than sparing it."""
+    columns = scipy.fft.ifft(spectrum, axis=1, workers=_cores(), overwrite_x=True)
+    planes: Planes = scipy.fft.irfft(columns, grid[1], axis=2, workers=_cores())
+    return planes
+
+
+def in_strips(step: Callable[[slice], None], planes: Planes, arrays: int) -> None:
+    """Call `step` with slices of rows that cover `planes` (C, H, W), on all cores.
+
+    The strips are small enough for the caches to hold as many `arrays` of the planes' width as a step works on.
+    """
+    channels, height, width = planes.shape
+    rows = max(1, _CACHED // (arrays * channels * width))
+    share = -(-height // (2 * _cores()) // rows) * rows
+
+    def work(start: int) -> None:
+        for top in range(start, min(start + share, height), rows):
+            step(slice(top, min(top + rows, start + share, height)))
+
+    if share >= height or height * width < _SMALL:
+        step(slice(0, height))
+        return
+    with ThreadPoolExecutor(_cores()) as pool:
+        list(pool.map(work, range(0, height, share)))
+
+
+def _continue(planes: Planes, axis: int, margin: int, rule: Border, *, exact: bool) -> Planes:
+    """Append what lies after the end and, as the canvas wraps around, before the start of an axis."""
+    length = planes.shape[axis]
+    if rule == "circular" or margin == 0:
+        return planes
+    period = {"reflect101": max(2 * length - 2, 1), "reflect": 2 * length}.get(rule, 0)
+    if exact and period and period <= length + 2 * margin:
+        index = border_index(length, 0, period - length, rule)
+        return np.take(planes, index, axis=axis)
+    extra = scipy.fft.next_fast_len(length + 2 * margin, real=True) - length
+    after = border_index(length, 0, extra, rule)[length:]
+    before = border_index(length, extra, 0, rule)[:extra]
+    # Flat for a quarter at each end, so that the rule holds exactly near the image.
+    ramp = np.clip(2 * (np.arange(extra) + 0.5) / extra - 0.5, 0, 1)
+    fade = (0.5 - 0.5 * np.cos(np.pi * ramp)).astype(planes.dtype)
+    fade = fade.reshape([-1 if a == axis else 1 for a in range(3)])
+    beyond = [np.take(planes, np.maximum(index, 0), axis=axis) for index in (after, before)]
+    if rule == "zero":
+        return np.concatenate([planes, np.zeros_like(beyond[0])], axis=axis)
+    return np.concatenate([planes, beyond[0] + fade * (beyond[1] - beyond[0])], axis=axis)
+
+
+def _flatness(kernel: Kernel, rule: Border) -> float:
+    """Expected squared difference of the first two pixels over that of the next two, for a mirrored scene.
+
+    The scene is a random walk: its differences are independent.
+    """
+    radius = kernel.shape[0] // 2
+    length = radius + 4
+    source = border_index(length, radius, radius, rule)[: length + radius]
+    walk = np.tril(np.ones((length, length)))[source]  # pixels by the steps that lead to them
+    taps = kernel.sum(axis=0, dtype=np.float64)
+    first, second = (
+        np.square(taps @ (walk[at : at + taps.size] - walk[at + 1 : at + 1 + taps.size])).sum()
+        for at in (0, 1)
+    )
+    return float(first / second)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,163 @@
+"""What natural images look like to the solvers: decorrelated colours, and a power law for each."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from unblur.classical.canvas import Canvas, Planes, make_canvas, noise_level, rfft
+from unblur.errors import OptionError
+from unblur.image import Image
+from unblur.physics.blur import Kernel
+
+#: Where the power law is read: cycles per pixel, below which a single structure decides.
+_LOWEST, _RINGS = 0.01, 24
+
+#: The mean exponent of natural images, where there is too little to read one from.
+_EXPONENT = 2.3
+
+#: A ring counts while its power is this many times that of the noise, and the blur has let this much through:
+#: further out, what the canvas' seams leak is more than what is left of the scene.
+_AUDIBLE, _PASSED = 4.0, 0.005
+
+#: Power density at one cycle per pixel of an image of variance 1, where no ring counts.
+_FLATTEST = 1e-2
+
+
+class PowerLaw(NamedTuple):
+    """Power density of a plane at frequency f (cycles per pixel): scale * f ** -exponent."""
+
+    scale: float
+    exponent: float
+
+
+class Statistics(NamedTuple):
+    """What a solver has to know about an image: its tiles share it, to come out as the whole would.
+
+    rotation: to decorrelated colours, (C, C). laws: the power law of each of them.
+    """
+
+    rotation: NDArray[np.float64]
+    laws: tuple[PowerLaw, ...]
+
+
+def image_statistics(image: Image, kernel: Kernel, *, noise: float | None = None) -> Statistics:
+    """The statistics of the sharp image behind a blurred one; of a large image, a crop of it will do.
+
+    Shape: (H, W, C). `noise`: standard deviation in [0, 1] units, rounding to 8 bits where not given.
+    Raises ImageError, KernelError or OptionError.
+    """
+    noise = noise_level(noise)
+    return measure(make_canvas(image, kernel, "auto", noise), noise)
+
+
+def measure(canvas: Canvas, noise: float) -> Statistics:
+    """The statistics of the sharp image behind the one on a canvas."""
+    rotation = decorrelate(canvas.planes)
+    return Statistics(rotation, tuple(fit_power_laws(canvas, rotate(rotation, canvas.planes), noise)))
+
+
+def decorrelate(planes: Planes) -> NDArray[np.float64]:
+    """The rotation of colour space that makes the gradients of the channels uncorrelated, strongest first.
+
+    Shape: (C, H, W) in, (C, C) out; orthonormal rows, so white noise stays white. Most of a photograph is
+    in the first component, and the others can be restored from far fewer frequencies.
+    """
+    channels = planes.shape[0]
+    gradients = [np.diff(planes, axis=axis).reshape(channels, -1) for axis in (1, 2)]
+    covariance = sum(np.asarray(g @ g.T, np.float64) for g in gradients)
+    rotation: NDArray[np.float64] = np.linalg.eigh(covariance)[1].T[::-1]
+    return rotation
+
+
+def rotate(rotation: NDArray[np.float64], planes: Planes) -> Planes:
+    """Planes (C, H, W) in the colour space of `rotation`. Raises OptionError for another number of colours."""
+    if len(rotation) != len(planes):
+        raise OptionError(f"statistics of {len(rotation)} colours do not fit an image of {len(planes)}")
+    return np.tensordot(rotation.astype(planes.dtype), planes, axes=1)
+
+
+def frequencies(grid: tuple[int, int]) -> NDArray[np.float64]:
+    """Radial frequency of each term of a real FFT, in cycles per pixel. Shape: (H, W // 2 + 1)."""
+    return np.hypot(scipy.fft.fftfreq(grid[0])[:, None], scipy.fft.rfftfreq(grid[1]))
+
+
+def fit_power_laws(canvas: Canvas, planes: Planes, noise: float) -> list[PowerLaw]:
+    """The power law of the sharp image behind each blurred plane.
+
+    planes: (C, H', W') on the canvas. Reads the rings of frequencies where the blur has left more than noise,
+    and divides the blur out. Field, "Relations between the statistics of natural images" (1987).
+    """
+    pixels = planes[0].size
+    f = frequencies(canvas.grid)
+    edges = np.geomspace(_LOWEST, 0.75, _RINGS + 1)
+    ring = np.digitize(f, edges).ravel()  # 0 is below the first edge
+    terms = np.bincount(ring, minlength=_RINGS + 2)[1 : _RINGS + 1]
+    full = terms >= 8
+
+    def means(values: NDArray[Any]) -> NDArray[np.float64]:
+        sums = np.bincount(ring, values.ravel(), _RINGS + 2)[1 : _RINGS + 1]
+        mean: NDArray[np.float64] = sums[full] / terms[full]
+        return mean
+
+    passed, middle = means(np.square(np.abs(canvas.transfer))), np.log(means(f))
+    laws = []
+    for plane in planes:
+        power = means(np.square(np.abs(rfft(plane)))) / pixels
+        clear = (power > _AUDIBLE * noise**2) & (passed > _PASSED)
+        if not clear.any():
+            laws.append(PowerLaw(max(float(plane.var()), noise**2) * _FLATTEST, _EXPONENT))
+            continue
+        sharp = np.log((power[clear] - noise**2) / passed[clear])
+        if clear.sum() >= 4:
+            exponent = float(np.clip(-np.polyfit(middle[clear], sharp, 1)[0], 1.0, 5.0))
+        else:
+            exponent = _EXPONENT
+        level = float((sharp + exponent * middle[clear]).mean())
+        laws.append(PowerLaw(math.exp(level), exponent))
+    return laws
+
+
+def half_weights(grid: tuple[int, int]) -> NDArray[np.float32]:
+    """How often each column of a real FFT stands for in the whole spectrum. Shape: (W // 2 + 1,)."""
+    weights = np.full(grid[1] // 2 + 1, 2, np.float32)
+    weights[0] = 1
+    if grid[1] % 2 == 0:
+        weights[-1] = 1
+    return weights
+
+
+def gradient_power(grid: tuple[int, int]) -> NDArray[np.float64]:
+    """Squared magnitude of the forward differences at each frequency; its square is the Laplacian's.
+
+    Shape: (H, W // 2 + 1).
+    """
+    down, right = scipy.fft.fftfreq(grid[0])[:, None], scipy.fft.rfftfreq(grid[1])
+    return 4 - 2 * np.cos(2 * np.pi * down) - 2 * np.cos(2 * np.pi * right)
+
+
+def expected_energy(
+    ratio: NDArray[np.float64], power: NDArray[np.float64], grid: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Mean square of each sharp plane under a filter of that `power`, in units of the noise's.
+
+    ratio: noise to signal, (C, H, W // 2 + 1). power: the filter's squared magnitude, without a mean.
+    Shape of the result: (C, 1, 1).
+    """
+    signal = np.divide(power, ratio, out=np.zeros_like(ratio), where=ratio > 0)
+    sums = (signal @ half_weights(grid)).sum(axis=1) / (grid[0] * grid[1])
+    energy: NDArray[np.float64] = np.maximum(sums, np.finfo(np.float32).tiny)[:, None, None]
+    return energy
+
+
+def noise_to_signal(laws: tuple[PowerLaw, ...], noise: float, grid: tuple[int, int]) -> NDArray[np.float64]:
+    """Noise power over signal power of each plane at each frequency; 0 at 0, so the mean is never in doubt.
+
+    Shape: (C, H, W // 2 + 1) for `grid` (H, W).
+    """
+    f = frequencies(grid)
+    return np.stack([noise**2 / law.scale * f**law.exponent for law in laws])

@@ -1,0 +1,200 @@
+"""Total variation of first and second order: edges stay sharp, slopes stay slopes, noise has no place.
+
+Minimises 1/2 |h * x - b|^2 + weight noise^2 sum over pixels of (|D x| + |D^2 x|), the differences in units of
+their expected size. The colours are decorrelated and share one magnitude, so that an edge in one is an edge
+in all (Bresson and Chan, "Fast dual minimization of the vectorial total variation norm", 2008). Solved by the
+alternating direction method of multipliers with the quadratic step in the Fourier domain (Wang, Yang, Yin and
+Zhang, "A new alternating minimization algorithm for total variation image reconstruction", 2008). An unknown
+border is one more splitting, with data only where the image is (Almeida and Figueiredo, "Deconvolving images
+with unknown boundaries using the alternating direction method of multipliers", 2013).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unblur.classical.canvas import (
+    Canvas,
+    Continuation,
+    Planes,
+    Spectrum,
+    count,
+    in_strips,
+    irfft,
+    make_canvas,
+    noise_level,
+    rfft,
+)
+from unblur.classical.prior import (
+    Statistics,
+    expected_energy,
+    gradient_power,
+    measure,
+    noise_to_signal,
+    rotate,
+)
+from unblur.classical.wiener import solve_linear
+from unblur.errors import OptionError
+from unblur.image import Image
+from unblur.physics.blur import Kernel
+
+Fields = NDArray[np.float32]
+"""Differences of planes: right, down, twice right, twice down, and across. Shape: (5, C, H', W')."""
+
+ITERATIONS = 15
+
+#: The prior's weight by the share of frequencies that survive noise and blur, scale * share ** power: fitted to
+#: where restoration is best, over Gaussian blurs of 0.6 to 3 pixels and noises from rounding to 0.03.
+_WEIGHT_SCALE, _WEIGHT_POWER = 1.35, 0.75
+
+#: Penalty of the splitting of an unknown border, in units of the data term.
+_DATA_PENALTY = 0.15
+
+#: The linear start: steps, and how much stronger than it is the noise is taken to be.
+_START_STEPS, _START_NOISE = 20, 10.0
+
+#: Less noise than this, and float32 is not enough.
+_SMALLEST_NOISE = 1e-4
+
+
+def total_variation(
+    image: Image,
+    kernel: Kernel,
+    *,
+    noise: float | None = None,
+    iterations: int | None = None,
+    border: Continuation = "auto",
+    weight: float = 1.0,
+    statistics: Statistics | None = None,
+) -> Image:
+    """Restore with the least total variation that explains the image.
+
+    Shape: (H, W, C), kept; result within [0, 1]. `noise`: standard deviation in [0, 1] units, rounding to 8
+    bits where not given. `iterations`: 15. `weight`: of the prior; the default restores best where `noise`
+    is right. `statistics`: of the whole image, where this is a tile.
+    Raises ImageError, KernelError or OptionError.
+    """
+    noise, steps = max(noise_level(noise), _SMALLEST_NOISE), count(iterations, ITERATIONS)
+    if not weight > 0:
+        raise OptionError(f"weight: expected a positive number, got {weight}")
+    canvas = make_canvas(image, kernel, border, noise)
+    rotation, laws = statistics or measure(canvas, noise)
+    planes = rotate(rotation, canvas.planes)
+    ratio = noise_to_signal(laws, noise, canvas.grid)
+    first = gradient_power(canvas.grid)
+    second = np.square(first)
+    energies = [noise**2 * expected_energy(ratio, power, canvas.grid) for power in (first, second)]
+    passed = np.square(np.abs(canvas.transfer))
+    surviving = float((passed / np.maximum(passed + ratio[0], np.finfo(np.float32).tiny)).mean())
+    pull = noise**2 * weight * _WEIGHT_SCALE * surviving**_WEIGHT_POWER
+    trust = 1 if canvas.known else _DATA_PENALTY
+    denominator = trust * passed + pull * (first / energies[0] + second / energies[1])
+    denominator = denominator.astype(np.float32)
+
+    differences = _Differences(planes.shape, energies)
+    outside = None if canvas.known else _Outside(canvas, planes)
+    data: Spectrum = rfft(planes) * canvas.transfer.conj()
+    spectrum: Spectrum = solve_linear(canvas, planes, (_START_NOISE * ratio).astype(np.float32), _START_STEPS)
+    for _ in range(steps):
+        if outside is not None:
+            data = outside.split(spectrum)
+        pulled = differences.split(irfft(spectrum, canvas.grid))
+        pulled *= np.float32(pull)
+        spectrum = rfft(pulled)
+        spectrum += data
+        spectrum /= denominator
+    return canvas.image(rotate(rotation.T, irfft(spectrum, canvas.grid)))
+
+
+class _Outside:
+    """The splitting of an unknown border: blurred planes that agree with the data, but only where there is any."""
+
+    def __init__(self, canvas: Canvas, planes: Planes) -> None:
+        self.canvas = canvas
+        self.seen = planes[:, : canvas.size[0], : canvas.size[1]]
+        self.back = np.float32(_DATA_PENALTY) * canvas.transfer.conj()
+        self.multiplier: Planes | None = None
+
+    def split(self, spectrum: Spectrum) -> Spectrum:
+        """What the data pull the restored `spectrum` towards."""
+        trust = np.float32(_DATA_PENALTY)
+        blurred = irfft(spectrum * self.canvas.transfer, self.canvas.grid)
+        window = blurred[:, : self.canvas.size[0], : self.canvas.size[1]]
+        if self.multiplier is None:
+            self.multiplier = (window - self.seen) / trust
+        window += self.multiplier
+        agreed = (self.seen + trust * window) / (1 + trust)
+        np.subtract(window, agreed, out=self.multiplier)
+        np.subtract(agreed, self.multiplier, out=window)
+        data = rfft(blurred)
+        data *= self.back
+        return data
+
+
+class _Differences:
+    """The splitting of the differences: first and second ones, each order shrunk by one magnitude.
+
+    energies: mean squares expected of the two orders, (C, 1, 1) each; differences are in units of their root.
+    """
+
+    def __init__(self, shape: tuple[int, ...], energies: list[NDArray[np.float64]]) -> None:
+        first, second = (energy**-0.5 for energy in energies)
+        self.factors = np.stack([first, first, second, second, 2**0.5 * second]).astype(np.float32)
+        channels, height, width = shape
+        self.multipliers: Fields = np.zeros((5, *shape), np.float32)
+        self.targets: Fields = np.empty((5, channels, height + 2, width + 2), np.float32)
+
+    def split(self, planes: Planes) -> Planes:
+        """What the shrunk differences of the restored `planes` pull towards: their adjoint. Shape: kept."""
+        wrapped = np.pad(planes, ((0, 0), (1, 1), (1, 1)), mode="wrap")
+        targets = self.targets
+
+        def shrink(rows: slice) -> None:
+            fields = _differences(wrapped[:, rows.start : rows.stop + 2])
+            fields *= self.factors
+            fields += self.multipliers[:, :, rows]
+            inside = slice(rows.start + 1, rows.stop + 1)
+            for order in (slice(0, 2), slice(2, 5)):
+                magnitude = np.sqrt(np.einsum("fchw,fchw->hw", fields[order], fields[order]))
+                clipped = 1 / np.maximum(magnitude, 1)
+                np.multiply(fields[order], clipped, out=self.multipliers[order, :, rows])
+                np.multiply(fields[order], 1 - 2 * clipped, out=targets[order, :, inside, 1:-1])
+
+        def gather(rows: slice) -> None:
+            planes[:, rows] = _adjoint_differences(targets[:, :, rows.start : rows.stop + 2], self.factors)
+
+        in_strips(shrink, planes, 16)
+        targets[:, :, 0], targets[:, :, -1] = targets[:, :, -2], targets[:, :, 1]
+        targets[..., 0], targets[..., -1] = targets[..., -2], targets[..., 1]
+        in_strips(gather, planes, 8)
+        return planes
+
+
+def _differences(wrapped: Planes) -> Fields:
+    """Shape: (C, H + 2, W + 2) with one pixel around, (5, C, H, W) out."""
+    centre = wrapped[:, 1:-1, 1:-1]
+    below = wrapped[:, 2:, 1:-1]
+    fields = np.empty((5, *centre.shape), np.float32)
+    np.subtract(wrapped[:, 1:-1, 2:], centre, out=fields[0])
+    np.subtract(below, centre, out=fields[1])
+    np.subtract(wrapped[:, 1:-1, :-2], centre, out=fields[2])
+    fields[2] += fields[0]
+    np.subtract(wrapped[:, :-2, 1:-1], centre, out=fields[3])
+    fields[3] += fields[1]
+    np.subtract(wrapped[:, 2:, 2:], below, out=fields[4])
+    fields[4] -= fields[0]
+    return fields
+
+
+def _adjoint_differences(targets: Fields, factors: Fields) -> Planes:
+    """Shape: (5, C, H + 2, W + 2) with one pixel around, (C, H, W) out."""
+    right, down, across = (targets[i] for i in (0, 1, 4))
+    middle = (slice(None), slice(1, -1), slice(1, -1))
+    total = (right[:, 1:-1, :-2] - right[middle] + down[:, :-2, 1:-1] - down[middle]) * factors[0]
+    curved = targets[2][:, 1:-1, :-2] + targets[2][:, 1:-1, 2:]
+    curved += targets[3][:, :-2, 1:-1] + targets[3][:, 2:, 1:-1]
+    curved -= 2 * (targets[2][middle] + targets[3][middle])
+    total += curved * factors[2]
+    total += (across[:, :-2, :-2] - across[:, :-2, 1:-1] - across[:, 1:-1, :-2] + across[middle]) * factors[4]
+    return total
