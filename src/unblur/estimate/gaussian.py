@@ -15,8 +15,8 @@ from unblur.physics import kernels
 #: The sigmas that are tried, in pixels of the scale that is looked at.
 GRID = np.concatenate([np.arange(0, 1, 0.1), np.arange(1, 3, 0.125), np.arange(3, 5.01, 0.25)])
 
-#: Prior weight of each: even per pixel of sigma, and as much for sigma 0 as for all from 0 to 1.
-_WEIGHTS = np.gradient(GRID) + (GRID == 0)
+#: Prior weight of each: even per pixel of sigma, and as much for no blur at all as for 0.3 pixels of sigma.
+_WEIGHTS = np.gradient(GRID) + 0.3 * (GRID == 0)
 
 #: From the first of these sigmas on, the next coarser scale is looked at; from the second, only that.
 _COARSER = (2.0, 2.75)
