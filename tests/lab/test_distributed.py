@@ -102,7 +102,7 @@ def test_a_worker_that_dies_is_started_again_and_training_goes_on(
 ) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    changes = [PLAIN, "stop.epochs=150", "run.checkpoint_minutes=0.001"]
+    changes = [PLAIN, "stop.epochs=60", "run.checkpoint_minutes=0.001"]
     options = [option for change in changes for option in ("--set", change)]
     run = tmp_path / "run"
     process = start(
@@ -121,7 +121,7 @@ def test_a_worker_that_dies_is_started_again_and_training_goes_on(
     assert int((tmp_path / "pid1").read_text()) != first
     assert "going on after" in output
     events = report.read_log(run / LOG)
-    assert [event["epoch"] for event in events if event["event"] == "epoch"] == list(range(150))
+    assert [event["epoch"] for event in events if event["event"] == "epoch"] == list(range(60))
     # As if nothing had happened.
     train(tiny(*changes), tmp_path / "one")
     gaps = differences(run / LAST, tmp_path / "one" / LAST)

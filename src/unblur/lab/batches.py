@@ -56,7 +56,19 @@ class Batch:
 
     def none(self) -> Batch:
         """The same without a picture."""
-        return Batch(self.blurred[:0], self.sharp[:0], None if self.sigma is None else self.sigma[:0], 0.0)
+        return self._each(lambda tensor: tensor[:0])
+
+    def pinned(self, device: torch.device) -> Batch:
+        """In memory that `device` can fetch by itself."""
+        return self if device.type == "cpu" else self._each(torch.Tensor.pin_memory)
+
+    def to(self, device: torch.device) -> Batch:
+        """On a device."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        sigma = None if self.sigma is None else change(self.sigma)
+        return Batch(change(self.blurred), change(self.sharp), sigma, self.share)
 
 
 class Source(Protocol):
@@ -206,6 +218,9 @@ class Batches:
             raise OptionError(
                 f"{world} processes cannot share a batch of {self._draws} pictures; raise batch.size"
             )
+        # What cannot be computed on an accelerator as a whole is computed by the threads here.
+        names = of.blur.names if of.blur is not None else ()
+        self._on_host = self.device.type == "cpu" or not all(map(degrade.is_batched, names))
         self._order = lru_cache(maxsize=4)(self._make_order)
 
     def stream(self, epoch: int = 0, step: int = 0) -> Generator[list[Batch]]:
@@ -226,18 +241,22 @@ class Batches:
 
     def first(self) -> Batch:
         """The first part of the first step."""
-        return self._finish(self._step(0, 0)[0])
+        return self._finish(self._step(0, 0)[0], torch.device("cpu")).to(self.device)
 
     def _prefetched(self, places: Iterator[tuple[int, int]]) -> Generator[list[Batch]]:
         workers = self.recipe.run.workers
-        on_host = self.device.type == "cpu"
 
         def make(epoch: int, step: int) -> list[_Raw] | list[Batch]:
-            raw = self._step(epoch, step)
-            return [self._finish(part) for part in raw] if on_host else [_pinned(part) for part in raw]
+            parts = self._step(epoch, step)
+            if self._on_host:
+                return [self._finish(part, torch.device("cpu")).pinned(self.device) for part in parts]
+            return [_pinned(part) for part in parts]
 
-        def out(made: list[_Raw] | list[Batch]) -> list[Batch]:
-            return [part if isinstance(part, Batch) else self._finish(part) for part in made]
+        def out(parts: list[_Raw] | list[Batch]) -> list[Batch]:
+            return [
+                part.to(self.device) if isinstance(part, Batch) else self._finish(part, self.device)
+                for part in parts
+            ]
 
         if workers == 0:
             for place in places:
@@ -328,12 +347,12 @@ class Batches:
         name = blur.names[int(rng.integers(len(blur.names)))] if len(blur.names) > 1 else blur.names[0]
         return named.get(name).draw(rng, shape)
 
-    def _finish(self, raw: _Raw) -> Batch:
-        sharp = raw.sharp.to(self.device, non_blocking=True)
+    def _finish(self, raw: _Raw, device: torch.device) -> Batch:
+        sharp = raw.sharp.to(device, non_blocking=True)
         blur = self.recipe.blur
         if blur is None:
             assert raw.blurred is not None
-            blurred = _moved(raw.blurred.to(self.device, non_blocking=True), raw.moves)
+            blurred = _moved(raw.blurred.to(device, non_blocking=True), raw.moves)
             return Batch(
                 degrade.to_float(blurred), degrade.to_float(_moved(sharp, raw.moves)), None, raw.share
             )
@@ -347,7 +366,7 @@ class Batches:
             degraded, target = degraded[:, :, cut, cut], target[:, :, cut, cut]
         sigma = None
         if all("sigma" in draw.blur.parameters for draw in raw.draws):
-            sigma = torch.tensor([draw.blur.parameters["sigma"] for draw in raw.draws], device=self.device)
+            sigma = torch.tensor([draw.blur.parameters["sigma"] for draw in raw.draws], device=device)
         return Batch(degraded, target, sigma, raw.share)
 
 

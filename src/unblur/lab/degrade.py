@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unblur.physics import degrade as named
 from unblur.physics.convolve import Border, border_index
 from unblur.physics.convolve import _fixed_point as fixed_point
 from unblur.physics.degrade import Draw
@@ -54,6 +55,11 @@ def degrade(sharp: Tensor, draws: Sequence[Draw]) -> tuple[Tensor, Tensor]:
         chosen = [draws[i] for i in index.tolist()]
         blurred[index], target[index] = _group(sharp[index], target[index], chosen, kind)
     return blurred, target
+
+
+def is_batched(name: str) -> bool:
+    """Whether a degradation runs wholly on the device that the pictures are on."""
+    return named.get(name).name in _GAUSSIAN
 
 
 def to_float(pixels: Tensor) -> Tensor:
@@ -159,8 +165,9 @@ def _tensor(image: NDArray[np.float32]) -> Tensor:
 
 
 def _stack(taps: Sequence[NDArray[np.floating]]) -> Tensor:
-    """Rows of different odd lengths, centred among zeros. Shape: float32 (N, k)."""
-    longest = max(len(row) for row in taps)
+    """Rows of different odd lengths, centred among zeros. Shape: float32 (N, k), k one more than a power of two."""
+    # Few lengths: `_places` keeps something for each.
+    longest = 1 + (1 << (max(len(row) for row in taps) - 1).bit_length())
     stacked = np.zeros((len(taps), longest), np.float32)
     for i, row in enumerate(taps):
         margin = (longest - len(row)) // 2

@@ -17,6 +17,7 @@ from typing import Literal, TypeAlias, cast
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
@@ -53,8 +54,7 @@ def train(
     """
     fabric = make_fabric(recipe, device)
     say = say if fabric.is_global_zero else lambda message: None
-    restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
-    saved = find_checkpoint(fabric, Path(out), recipe, resume or restarted)
+    saved = find_checkpoint(fabric, Path(out), recipe, resume or _restarts() > 0)
     training, held_out = batches.build(
         recipe, rank=fabric.global_rank, world=fabric.world_size, device=fabric.device, warn=say
     )
@@ -182,6 +182,8 @@ def make_fabric(recipe: Recipe, device: Device) -> Fabric:
     # A recurrent unit that starts from zero never uses some of its weights.
     partly = recipe.net.spec.family == "srn"
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    if _restarts() and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        _meet_again(accelerator)
     fabric = Fabric(
         accelerator=accelerator,
         devices=local,
@@ -191,6 +193,26 @@ def make_fabric(recipe: Recipe, device: Device) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def _restarts() -> int:
+    """How often an elastic launcher has started this training again."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+
+
+def _meet_again(accelerator: str) -> None:
+    """Find the other processes after a restart.
+
+    The launcher's store still has the addresses of those that died, and torch 2.13 waits for them for ever: begin
+    under names of our own. Lightning then takes the group that is there.
+    """
+    store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)  # type: ignore[attr-defined]
+    dist.init_process_group(
+        "nccl" if accelerator == "cuda" else "gloo",
+        store=dist.PrefixStore(f"restart-{_restarts()}", store),  # type: ignore[attr-defined]
+        rank=int(os.environ["RANK"]),
+        world_size=int(os.environ["WORLD_SIZE"]),
+    )
 
 
 def multiplies_bf16(accelerator: str) -> bool:
