@@ -62,8 +62,8 @@ def test_both_follow_their_own_gradient_from_one_pass(small: Make, weight: int) 
     # -log of a sigmoid, written as it should be; 1e-5 is far away here.
     of_judge = F.softplus(-real).mean() + F.softplus(fake).mean()
     of_net = F.softplus(-fake).mean() + weight * (restored - part.sharp).abs().mean()
-    assert fooling == pytest.approx(float(of_net), rel=1e-4)
-    assert against == pytest.approx(float(of_judge), rel=1e-4)
+    assert fooling == pytest.approx(of_net.item(), rel=1e-4)
+    assert against == pytest.approx(of_judge.item(), rel=1e-4)
     gradients = torch.autograd.grad(of_net, list(net.parameters()), retain_graph=True)
     for p, old, gradient in zip(objective.net.parameters(), net.parameters(), gradients, strict=True):
         assert torch.allclose(p, old - gradient, atol=1e-5, rtol=1e-3)

@@ -83,6 +83,18 @@ def test_taps_of_any_length_and_border(border: str, rng: np.random.Generator) ->
         assert np.abs(ours[i].numpy().transpose(1, 2, 0) - expected).max() < 1e-5
 
 
+@pytest.mark.parametrize("length", [1, 3, 5, 7, 9, 11, 17, 19])
+def test_taps_of_every_length_alone(length: int, rng: np.random.Generator) -> None:
+    row = rng.random(length)
+    row /= row.sum()
+    stacked = degrade._stack([row])
+    assert stacked.shape[1] % 2 == 1
+    pictures = rng.random((1, 8, 8, 3), np.float32)
+    ours = degrade.blur_separably(tensor(pictures), stacked, "reflect")[0].numpy().transpose(1, 2, 0)
+    expected = convolve(pictures[0], np.outer(row, row).astype(np.float32), border="reflect")
+    assert np.abs(ours - expected).max() < 1e-5
+
+
 @pytest.mark.parametrize("size", [1, 3, 9, 31])
 def test_fft_convolution(size: int, rng: np.random.Generator) -> None:
     pictures = rng.random((2, 17, 26, 3), np.float32)

@@ -21,7 +21,9 @@ RECIPES = {
 }
 
 #: Networks that are so small that both set-ups are tried in the quick tests.
-LIGHT = ("unet16", "unet20", "resunet1", "eddensenet", "large_kernel_cnn", "resnet8", "sigma_cnn_160x240")
+LIGHT = ("unet16", "unet20", "resunet1", "large_kernel_cnn", "resnet8")
+#: Networks that are another one but for a detail.
+TWINS = ("unet_inputskip_6", "unet_no_tail", "caessc_d22_f128_half_no_sigmoid", "mscnn_tc", "srn_cifar/")
 
 #: What the published sizes are reduced to, where the network takes any size.
 SMALLER = {
@@ -88,7 +90,10 @@ def loaded(name: str, roots: dict[str, Path]) -> Recipe:
     "name",
     [
         pytest.param(
-            name, marks=[pytest.mark.slow] if name.endswith("-plus") and not name.startswith(LIGHT) else []
+            name,
+            marks=[pytest.mark.slow]
+            if name.startswith(TWINS) or (name.endswith("-plus") and not name.startswith(LIGHT))
+            else [],
         )
         for name in RECIPES
     ],

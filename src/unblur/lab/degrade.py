@@ -167,7 +167,7 @@ def _tensor(image: NDArray[np.float32]) -> Tensor:
 def _stack(taps: Sequence[NDArray[np.floating]]) -> Tensor:
     """Rows of different odd lengths, centred among zeros. Shape: float32 (N, k), k one more than a power of two."""
     # Few lengths: `_places` keeps something for each.
-    longest = 1 + (1 << (max(len(row) for row in taps) - 1).bit_length())
+    longest = 1 + (1 << (max(len(row) for row in taps) - 2).bit_length())
     stacked = np.zeros((len(taps), longest), np.float32)
     for i, row in enumerate(taps):
         margin = (longest - len(row)) // 2
