@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from lab_helpers import Stable, start
 from safetensors.torch import load_file
 
@@ -79,6 +80,20 @@ def test_two_processes_are_one_of_twice_the_batch(
     # The other one has nothing to say.
     assert "best.safetensors" in (tmp_path / "said0").read_text()
     assert not [line for line in (tmp_path / "said1").read_text().splitlines() if "[Gloo]" not in line]
+
+
+@pytest.mark.slow
+def test_running_statistics_are_those_of_the_first(stable: Stable, recipe_file: Path, tmp_path: Path) -> None:
+    changes = ["net={name='resunet1', options={width=4}}", "stop.epochs=2"]
+    options = [option for change in changes for option in ("--set", change)]
+    pids = together(stable, 2, tmp_path, recipe_file, "-o", tmp_path / "two", *options)
+    codes = [stable.wait(pid) for pid in pids]
+    assert codes == [0, 0], (tmp_path / "said0").read_text() + (tmp_path / "said1").read_text()
+    last, best = load_file(tmp_path / "two" / LAST), load_file(tmp_path / "two" / BEST)
+    buffers = [name for name in best if "running" in name]
+    assert buffers
+    for name in buffers:
+        assert torch.equal(best[name], last[f"net/{name}"])
 
 
 SCRIPT = """

@@ -146,6 +146,22 @@ def test_a_run_is_not_overwritten_or_continued_by_another(tiny: Make, tmp_path: 
         train(tiny("optimiser.rate=0.1"), tmp_path, resume=True)
 
 
+def test_weights_without_a_checkpoint_are_not_overwritten(tiny: Make, tmp_path: Path) -> None:
+    (tmp_path / BEST).write_bytes(b"somebody's work")
+    for resume in (False, True):
+        with pytest.raises(OutputError, match="holds weights without a checkpoint"):
+            train(tiny(), tmp_path, resume=resume)
+    assert (tmp_path / BEST).read_bytes() == b"somebody's work"
+
+
+def test_final_weights_carry_the_last_scores(tiny: Make, tmp_path: Path) -> None:
+    outcome = train(tiny("stop.keep=final", "stop.epochs=2"), tmp_path)
+    last = events(tmp_path, "epoch")[-1]
+    assert outcome.validation == last["validation"]
+    weights, whole = load_file(tmp_path / BEST), load_file(tmp_path / LAST)
+    assert all(torch.equal(weights[name], whole[f"average/{name}"]) for name in weights)
+
+
 def test_the_time_budget_ends_with_a_checkpoint(uninterrupted: Path, tiny: Make, tmp_path: Path) -> None:
     outcome = train(tiny(), tmp_path, budget=0.0)
     assert outcome.reason == "budget"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import json
 import math
@@ -59,6 +60,7 @@ class State:
     best_epoch: int = -1
     rollbacks: int = 0
     log_bytes: int = 0
+    validation: dict[str, float] = field(default_factory=dict)
     finished: str = ""
 
     @classmethod
@@ -72,7 +74,7 @@ class State:
 class Outcome:
     """How a training ended. `reason`: "epochs", "patience", "budget" or "signal"; `signal`: its number, or 0.
 
-    validation: scores at the end of the best epoch, empty if there were none. weights: the file to use; None in all
+    validation: scores of the weights that are kept, empty if there are none. weights: their file; None in all
     processes but the first.
     """
 
@@ -219,9 +221,16 @@ class Run:
             self.board.write("step", {**numbers, **watch.read()}, self.state.steps)
         watch.restart()
 
-    def judge(self, scores: Mapping[str, float]) -> None:
+    def share_buffers(self) -> None:
+        """Give every process the running statistics of the first, by which the network will be used."""
+        if self.fabric.world_size > 1:
+            for buffer in self.net.buffers():
+                torch.distributed.broadcast(buffer, 0)
+
+    def judge(self, scores: dict[str, float]) -> None:
         """Log the epoch that is over, and keep its weights if they are the best. While `evaluating`."""
         state, stop = self.state, self.recipe.stop
+        state.validation = scores
         means = (self._sums / self.training.steps).tolist()
         numbers = dict(zip(self.objective.names, means, strict=True))
         better = bool(scores) and scores["loss"] < state.best
@@ -322,7 +331,7 @@ class Run:
             kept = self.folder / BEST
             with self.evaluating():
                 if self.recipe.stop.keep == "final" or not kept.exists():
-                    self.save_weights({})
+                    self.save_weights({} if self.state.step else self.state.validation)
             if reason != "signal":
                 self.pictures(force=True)
             scores = checkpoint.load(kept)[1]["training"]["validation"]
@@ -355,9 +364,6 @@ class Run:
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:
         """Within, the network is as it will be used: averaged weights, running statistics, no dropout."""
-        if self.fabric.world_size > 1:
-            for buffer in self.net.buffers():
-                torch.distributed.broadcast(buffer, 0)
         self.net.eval()
         try:
             with self.average.applied() if self.average is not None else contextlib.nullcontext():
@@ -385,6 +391,7 @@ class Run:
         self._sums.copy_(torch.tensor(self.state.sums, dtype=torch.float64))
 
 
+@functools.cache
 def provenance() -> dict[str, Any]:
     """Versions of what computes, and the commit of the source if it lies in a git checkout."""
     here = Path(__file__).resolve().parent
@@ -416,6 +423,8 @@ def find_checkpoint(
             raise OptionError(
                 f"{folder}: cannot go on with another recipe; what differs: {', '.join(differing)}"
             )
+    elif fabric.is_global_zero and (folder / BEST).exists():
+        raise OutputError(f"{folder}: holds weights without a checkpoint; name another folder")
     if fabric.world_size == 1:
         return saved
     return cast("tuple[dict[str, Tensor], dict[str, Any]] | None", fabric.broadcast(saved))

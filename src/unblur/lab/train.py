@@ -97,6 +97,7 @@ def fit(run: Run, bar: report.Bar) -> Outcome:
             if wish.stop:
                 stream.close()
                 return run.end(wish.stop)
+        run.share_buffers()
         with run.evaluating():
             every = recipe.loss.scales == "all"
             run.judge({} if run.held_out is None else validate(run, Scales(run.net, every)))
