@@ -84,7 +84,7 @@ def test_two_processes_are_one_of_twice_the_batch(
 
 @pytest.mark.slow
 def test_running_statistics_are_those_of_the_first(stable: Stable, recipe_file: Path, tmp_path: Path) -> None:
-    changes = ["net={name='resunet1', options={width=4}}", "stop.epochs=2"]
+    changes = ["net={name='resunet1', options={width=4}}", "stop.epochs=1"]
     options = [option for change in changes for option in ("--set", change)]
     pids = together(stable, 2, tmp_path, recipe_file, "-o", tmp_path / "two", *options)
     codes = [stable.wait(pid) for pid in pids]
