@@ -25,7 +25,9 @@ from unblur.lab import recipe as recipes
 from unblur.lab.objective import Regression
 from unblur.lab.recipe import Recipe
 from unblur.lab.run import BEST, LAST, LOG
-from unblur.lab.train import train
+from unblur.lab.train import multiplies_bf16, train
+from unblur.models.weights import read_card
+from unblur.runtime.torch import TorchBackend
 
 Make = Callable[..., Recipe]
 
@@ -84,21 +86,31 @@ def test_a_run_leaves_what_people_need(uninterrupted: Path) -> None:
     assert not list(uninterrupted.glob(".unblur-*"))
 
 
-def test_the_weights_carry_their_card_and_load_into_the_network(uninterrupted: Path) -> None:
+def test_the_weights_carry_their_card_and_run(uninterrupted: Path) -> None:
+    card = read_card(uninterrupted / BEST)
+    assert card.name == "unet16"
+    assert card.arguments["widths"] == [4, 8]
+    assert card.parameters == sum(tensor.numel() for name, tensor in load_file(uninterrupted / BEST).items())
+    assert card.trained_on == "18 pictures of a folder"
+    assert card.blur_kinds == ("gaussian",)
     with safe_open(uninterrupted / BEST, framework="pt") as file:
-        facts = {name: json.loads(text) for name, text in file.metadata().items()}
-    assert facts["unblur"]["name"] == "unet16"
-    assert facts["unblur"]["arguments"]["widths"] == [4, 8]
+        training = json.loads(file.metadata()["training"])
     best = min(events(uninterrupted, "epoch"), key=lambda event: event["validation"]["loss"])  # type: ignore[index]
-    assert facts["training"]["validation"] == best["validation"]
-    assert facts["training"]["recipe"]["blur"]["names"] == ["cifar-u03-f32"]
-    net = nets.create(facts["unblur"]["name"], **facts["unblur"]["arguments"])
-    net.load_state_dict(load_file(uninterrupted / BEST))
+    assert training["validation"] == best["validation"]
+    assert training["recipe"]["blur"]["names"] == ["cifar-u03-f32"]
     # The best epoch was the last, and what is kept is the moving average of its weights.
-    last = load_file(uninterrupted / LAST)
-    for name, p in net.named_parameters():
+    weights, last = load_file(uninterrupted / BEST), load_file(uninterrupted / LAST)
+    for name, p in weights.items():
         assert torch.equal(p, last[f"average/{name}"])
         assert not torch.equal(p, last[f"net/{name}"])
+    net = nets.create(card.name, **card.arguments)
+    net.load_state_dict(weights)
+    x = torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        expected = net.eval()(x)
+    assert torch.allclose(
+        torch.from_numpy(TorchBackend(uninterrupted / BEST).run(x.numpy())), expected, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(("step", "minutes"), [(1, 0), (3, 0), (6, 0), (12, 1000)])
@@ -269,6 +281,28 @@ def test_a_full_disk_leaves_the_checkpoint_whole(
     assert (tmp_path / LAST).read_bytes() == before
     assert not list(tmp_path.glob(".unblur-*"))
     assert train(recipe, tmp_path, resume=True).reason == "epochs"
+
+
+def test_bf16_keeps_weights_and_losses_in_float32(tiny: Make, tmp_path: Path) -> None:
+    plain = "net.options={widths=[4, 8], final_activation='linear'}"
+    train(tiny("stop.epochs=1", plain), tmp_path / "single")
+    train(tiny("stop.epochs=1", plain, "run.precision=bf16"), tmp_path / "half")
+    weights = load_file(tmp_path / "half" / BEST)
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+    assert not same_tensors(tmp_path / "half" / BEST, tmp_path / "single" / BEST)
+    ours, theirs = (events(tmp_path / name, "epoch")[0]["loss"] for name in ("half", "single"))
+    assert ours == pytest.approx(theirs, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [("flags : sse avx512f amx_bf16 amx_tile", True), ("avx512_bf16", True), ("avx512f avx2", False)],
+)
+def test_bf16_is_chosen_by_what_the_processor_can(
+    monkeypatch: pytest.MonkeyPatch, flags: str, expected: bool
+) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda self: flags)
+    assert multiplies_bf16("cpu") == expected
 
 
 def test_eight_pictures_are_learnt_by_heart(photographs: Path, tiny: Make, tmp_path: Path) -> None:

@@ -22,14 +22,17 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from unblur import __version__
+from unblur import __version__, models
 from unblur.errors import FileError, OptionError, OutputError, UnblurError
 from unblur.files import write_file
 from unblur.lab import checkpoint, report
 from unblur.lab.batches import Batches
+from unblur.lab.degrade import is_batched
 from unblur.lab.objective import Average, Objective, laid_out
 from unblur.lab.recipe import Recipe, changes, parse
 from unblur.lab.schedule import Waiting, factor
+from unblur.models.weights import METADATA_KEY
+from unblur.nets.cost import count
 
 LAST, BEST, LOG, TIMING = "last.safetensors", "best.safetensors", "log.jsonl", "timing.jsonl"
 """Files of a run: the checkpoint, the weights that are kept, what happened, and how fast."""
@@ -42,6 +45,15 @@ AGREE_EVERY = 10
 PICTURES_EVERY = 30.0
 #: Pictures in the sample.
 SAMPLES = 6
+
+#: The sets of recipes, for people.
+_SETS = {
+    "cifar10": "CIFAR-10",
+    "reds": "REDS",
+    "gopro": "GOPRO_Large",
+    "folder": "a folder",
+    "pairs": "a folder of pairs",
+}
 
 
 @dataclass
@@ -295,9 +307,18 @@ class Run:
 
     def save_weights(self, scores: Mapping[str, float]) -> None:
         """Write the weights as they are now, with everything a user of them must know. Raises OutputError."""
-        spec = self.recipe.net.spec
-        card = json.loads(spec.card())
-        card["arguments"] |= json.loads(json.dumps(self.recipe.net.options))
+        about = models.card(self.recipe.net.name)
+        size = count(self.net)
+        gaussian = self.recipe.blur is not None and all(map(is_batched, self.recipe.blur.names))
+        about = about.model_copy(
+            update={
+                "arguments": json.loads(json.dumps({**about.arguments, **self.recipe.net.options})),
+                "parameters": size.trainable,
+                "total_parameters": size.total,
+                "blur_kinds": ("gaussian",) if gaussian else about.blur_kinds,
+                "trained_on": f"{self.training.pictures} pictures of {_SETS[self.recipe.data.set]}",
+            }
+        )
         training = {
             "recipe": self.recipe.model_dump(mode="json"),
             "pictures": self.training.pictures,
@@ -306,7 +327,8 @@ class Run:
             "validation": dict(scores),
             **provenance(),
         }
-        checkpoint.save(self.folder / BEST, self.net.state_dict(), unblur=card, training=training)
+        facts = {METADATA_KEY: about.to_dict(), "training": training}
+        checkpoint.save(self.folder / BEST, self.net.state_dict(), **facts)
 
     def roll_back(self) -> None:
         """Return to the last checkpoint with half the rate. Raises UnblurError when that has not helped before."""
