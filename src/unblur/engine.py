@@ -253,6 +253,7 @@ def _run_tiles(
 ) -> tuple[NDArray[Any], float]:
     """Restore in tiles, into an array of the same dtype; and the share of the picture that fell back."""
     output = np.empty_like(pixels)
+    options = row.prepare(from_array(sample(pixels)), blur, options)
     halo = row.halo(blur, options) + (2 * CELL if row.careful else 0)
     room = budget - tiling.memory_in_use() - output.nbytes
     if flexible:

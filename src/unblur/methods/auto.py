@@ -27,6 +27,7 @@ AUTO = Method(
     run=_run,
     halo=_halo,
     bytes_per_pixel=classical.TOTAL_VARIATION.bytes_per_pixel,
+    prepare=classical.prepare,
     iterative=True,
     careful=True,
 )

@@ -5,15 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from unblur.classical import Continuation, Statistics
 from unblur.image import Image
 from unblur.physics.blur import Blur
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a user may turn on any method. iterations: None for the method's own number."""
+    """How a method is to run, the same for all tiles of a picture.
+
+    iterations: None for the method's own number. statistics, border: what `Method.prepare` fixed for the whole
+    picture: what a solver fits to it, and what lies beyond its border.
+    """
 
     iterations: int | None = None
+    statistics: Statistics | None = None
+    border: Continuation = "auto"
+
+
+def _as_they_are(_image: Image, _blur: Blur, options: Options) -> Options:
+    return options
 
 
 @dataclass(frozen=True)
@@ -24,6 +35,7 @@ class Method:
     and options to the restored image of the same shape; the blur's `noise` is known by then. halo: how many
     pixels around a tile its result depends on. bytes_per_pixel: peak working memory for each pixel of an RGB
     tile. multiple: tiles begin at multiples of this. side: the only side of a tile that it takes, or None.
+    prepare: what belongs to the whole picture and not to a tile, from the picture or its middle.
     needs_blur: without a blur there is nothing to do. iterative: whether `iterations` means anything.
     careful: its result is checked, and falls back to the input where it cannot be right.
     """
@@ -36,6 +48,7 @@ class Method:
     bytes_per_pixel: int
     multiple: int = 1
     side: int | None = None
+    prepare: Callable[[Image, Blur, Options], Options] = _as_they_are
     needs_blur: bool = True
     iterative: bool = False
     careful: bool = False

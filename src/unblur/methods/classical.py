@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
-from unblur.classical import SOLVERS
+from unblur.classical import SOLVERS, image_statistics
 from unblur.classical.blind import blind_deconvolution
+from unblur.classical.canvas import find_border
 from unblur.classical.patchwise import restore_varying
 from unblur.estimate import estimate_blur
 from unblur.image import Image
@@ -26,9 +28,29 @@ def solve(name: str, image: Image, blur: Blur, options: Options) -> Image:
     def invert(part: Image, one: Blur) -> Image:
         if one.kernel is None:
             return part
-        return solver.function(part, one.kernel, noise=blur.noise, iterations=options.iterations)
+        fitted = {} if name == "richardson-lucy" else {"statistics": options.statistics}
+        return solver.function(
+            part, one.kernel, noise=blur.noise, iterations=options.iterations, border=options.border, **fitted
+        )
 
     return restore_varying(image, blur, invert) if blur.parts else invert(image, blur)
+
+
+def prepare(image: Image, blur: Blur, options: Options) -> Options:
+    """Fix what the tiles of a picture share: the statistics that the solvers fit, and the rule at the border.
+
+    image: the picture, or the middle of a large one.
+    """
+    kernels = [one.kernel for one in (blur, *blur.parts) if one.kernel is not None]
+    if not kernels:
+        return options
+    largest = max(kernels, key=len)
+    noise = blur.noise or 0.0
+    return replace(
+        options,
+        statistics=image_statistics(image, largest, noise=noise),
+        border=find_border(image, largest, noise),
+    )
 
 
 def halo(name: str, blur: Blur, options: Options) -> int:
@@ -57,7 +79,8 @@ def _row(name: str, solver: str, summary: str, find: str = "parametric") -> Meth
         run=partial(solve, solver),
         halo=partial(halo, solver),
         bytes_per_pixel=SOLVERS[solver].bytes_per_pixel,
-        iterative=SOLVERS[solver].iterations > 0,
+        prepare=prepare,
+        iterative=solver != "wiener",
     )
 
 

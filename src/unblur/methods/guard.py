@@ -43,9 +43,7 @@ def guard(image: Image, restored: Image, blur: Blur) -> Guarded:
         restored = np.where(finite[:, :, None], restored, image)
     residual = blur_image(np.clip(restored, 0, 1), blur) - image
     rms = np.sqrt(_local_mean(np.square(residual).mean(axis=2)))
-    shift = np.abs(np.stack([_local_mean(plane) for plane in np.moveaxis(residual, 2, 0)])).max(
-        axis=0
-    )
+    shift = np.abs(np.stack([_local_mean(plane) for plane in np.moveaxis(residual, 2, 0)])).max(axis=0)
     limit = max(RESIDUAL_SIGMAS * (blur.noise or 0.0), RESIDUAL_FLOOR)
     # 1 up to the limit, 0 from twice the limit on.
     trust = np.clip(2 - np.maximum(rms / limit, shift / MEAN_SHIFT), 0, 1) * finite
