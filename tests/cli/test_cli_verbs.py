@@ -205,6 +205,8 @@ def test_version_and_help(unblur):
 
 
 def test_shell_completion(unblur, monkeypatch):
+    # Without this the shell is the one that the tests were started from, if any.
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
     ran = unblur("--show-completion", "bash")
     assert ran.code == 0
     assert "_UNBLUR_COMPLETE" in ran.out

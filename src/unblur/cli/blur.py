@@ -133,6 +133,7 @@ def _draw(
         case "gaussian" if sigma_y is None:
             return Blur("gaussian", {"sigma": sigma}, kernel=kernels.gaussian(sigma))
         case "gaussian":
+            assert sigma_y is not None
             numbers = {"sigma": sigma, "sigma_y": sigma_y, "angle": angle}
             return Blur("gaussian", numbers, kernel=kernels.gaussian(sigma, sigma_y, angle))
         case "disk":

@@ -38,7 +38,7 @@ def guard(image: Image, restored: Image, blur: Blur) -> Guarded:
     its mean colours. (The means of the restored picture itself do move at edges: that is the deblurring.)
     Shape: (H, W, C) all.
     """
-    finite = np.isfinite(restored).all(axis=2)
+    finite = np.asarray(np.isfinite(restored).all(axis=2))
     if not finite.all():
         restored = np.where(finite[:, :, None], restored, image)
     residual = blur_image(np.clip(restored, 0, 1), blur) - image
