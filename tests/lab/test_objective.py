@@ -114,7 +114,7 @@ def test_the_recurrent_weights_keep_their_norm(tiny: Make) -> None:
     kernels = [p for name, p in net.named_parameters() if name.endswith("cell.kernel.weight")]
     assert len(kernels) == 2
     for p in kernels:
-        assert float(p.flatten(1).norm(dim=1).max()) <= 0.5 + 1e-5
+        assert float(p.detach().flatten(1).norm(dim=1).max()) <= 0.5 + 1e-5
 
 
 def test_the_estimator_is_normalised_by_its_training_pictures(tiny: Make) -> None:

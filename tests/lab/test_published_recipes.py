@@ -27,15 +27,16 @@ TWINS = ("unet_inputskip_6", "unet_no_tail", "caessc_d22_f128_half_no_sigmoid", 
 
 #: What the published sizes are reduced to, where the network takes any size.
 SMALLER = {
-    "srn_reds": "data.crop=[64, 64]",
-    "mscnn_ps": "data.crop=[64, 64]",
-    "mscnn_tc": "data.crop=[64, 64]",
-    "unet_inputskip": "data.size=[32, 56]",
-    "unet_inputskip_6": "data.size=[32, 56]",
-    "unet_no_tail": "data.size=[32, 56]",
-    "large_kernel_cnn": "data.size=[32, 56]",
-    "resnet8": "data.size=[32, 56]",
-    "resnet16": "data.size=[32, 56]",
+    "srn_reds": "data.crop=[32, 32]",
+    "mscnn_ps": "data.crop=[32, 32]",
+    "mscnn_tc": "data.crop=[32, 32]",
+    "gan_generator": "net.options={width=8}",
+    "unet_inputskip": "data.size=[24, 40]",
+    "unet_inputskip_6": "data.size=[24, 40]",
+    "unet_no_tail": "data.size=[24, 40]",
+    "large_kernel_cnn": "data.size=[24, 40]",
+    "resnet8": "data.size=[24, 40]",
+    "resnet16": "data.size=[24, 40]",
     "unet_d3": "data.size=[24, 40]",
     "sigma_cnn_144x256": "blur={names=['halfnormal5-u8'], drawn='anew'}",
 }
@@ -82,6 +83,8 @@ def loaded(name: str, roots: dict[str, Path]) -> Recipe:
     changes = ["batch.size=2", "run.workers=0", "run.precision='32'", f"data.root='{roots[whole.data.set]}'"]
     if whole.net.name in SMALLER:
         changes.append(SMALLER[whole.net.name])
+    if whole.gan is not None:
+        changes.append("gan.options={width=8}")
     return recipes.load(path, changes)
 
 
