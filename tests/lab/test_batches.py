@@ -202,6 +202,15 @@ def test_unreadable_pictures_are_named_and_replaced(photographs: Path, tmp_path:
         take(strict, strict.steps)
 
 
+def test_what_is_kept_in_memory_does_not_change_the_data(tiny: Make) -> None:
+    kept, fresh = (batches.build(tiny(f"data.cache_mb={size}", "run.workers=0"))[0] for size in (1, 0))
+    assert all(same(a, b) for a, b in zip(take(kept, 10), take(fresh, 10), strict=True))
+    assert isinstance(kept.source, batches.Files)
+    assert isinstance(fresh.source, batches.Files)
+    assert (len(kept.source._kept), len(fresh.source._kept)) == (18, 0)
+    assert kept.source._bytes == 18 * 24 * 20 * 3
+
+
 def test_a_set_of_nothing_readable_ends(tmp_path: Path, tiny: Make) -> None:
     for number in range(4):
         files.save(np.zeros((9, 9, 3), np.uint8), tmp_path / f"{number}.png")
@@ -262,6 +271,25 @@ def test_unpaired_pictures_follow_orders_of_their_own(tmp_path: Path, tiny: Make
     assert len(set(gaps.tolist())) > 1
     (part,) = next(held_out.once())
     assert (((part.sharp - part.blurred) * 255).round() == 100).all()
+
+
+@pytest.mark.data
+def test_reduced_frames(data: Path, tiny: Make) -> None:
+    content = tiny().model_dump(mode="json")
+    content |= {"blur": None, "stop": {"epochs": 1, "keep": "final"}, "schedule": {"kind": "constant"}}
+    content["data"] = {
+        "set": "reds", "root": str(data / "reds-sample"), "train": "train", "reduced": True, "crop": [32, 48],
+    }  # fmt: skip
+    said: list[str] = []
+    training, held_out = batches.build(Recipe.model_validate(content), warn=said.append)
+    assert held_out is None
+    assert training.pictures == 50
+    assert "scene 000: 100 of 100 frames missing" in said[0]
+    (part,) = take(training, 1)
+    assert part.blurred.shape == (4, 3, 32, 48)
+    # The pair is of one scene: nearer to each other than to the next picture.
+    near = (part.blurred - part.sharp).square().mean()
+    assert near < (part.blurred - part.sharp.roll(1, 0)).square().mean() / 2
 
 
 @pytest.mark.data

@@ -19,7 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from unblur import nets
-from unblur.errors import OptionError, OutputError, UnblurError
+from unblur.errors import FileError, OptionError, OutputError, UnblurError
 from unblur.lab import batches, losses, objective, report
 from unblur.lab import recipe as recipes
 from unblur.lab.objective import Regression
@@ -174,6 +174,14 @@ def test_final_weights_carry_the_last_scores(tiny: Make, tmp_path: Path) -> None
     assert all(torch.equal(weights[name], whole[f"average/{name}"]) for name in weights)
 
 
+def test_a_training_can_begin_with_weights(uninterrupted: Path, tiny: Make, tmp_path: Path) -> None:
+    start = f"net.start='{uninterrupted / BEST}'"
+    train(tiny(start, "optimiser.rate=1e-30", "stop.epochs=1", "ema=0"), tmp_path)
+    assert same_tensors(tmp_path / BEST, uninterrupted / BEST)
+    with pytest.raises(FileError, match=r"best\.safetensors: weights of another network"):
+        train(tiny(start, "net.options={widths=[4, 12]}"), tmp_path / "other")
+
+
 def test_the_time_budget_ends_with_a_checkpoint(uninterrupted: Path, tiny: Make, tmp_path: Path) -> None:
     outcome = train(tiny(), tmp_path, budget=0.0)
     assert outcome.reason == "budget"
@@ -251,7 +259,13 @@ def test_plateau_and_patience(tiny: Make, tmp_path: Path) -> None:
     assert outcome.epochs == 9
     factors = [event["rate_factor"] for event in events(tmp_path / "plateau", "plateau")]
     assert factors == [0.5**n for n in range(1, 9)]
-    # A rate that ruins the network: the first epoch stays the best.
+    outcome = train(
+        tiny("optimiser.rate=1e-12", "stop.epochs=4", "optimiser.kind=sgd", "schedule.min_rate=4e-13"),
+        tmp_path / "least",
+    )
+    factors = [event["rate_factor"] for event in events(tmp_path / "least", "plateau")]
+    assert factors == [0.5, 0.4, 0.4]
+    # A rate that changes nothing at all: the first epoch stays the best.
     outcome = train(
         tiny("optimiser.rate=1e-30", "stop.epochs=9", "ema=0", "optimiser.kind=sgd", "stop.patience=2"),
         tmp_path / "patience",

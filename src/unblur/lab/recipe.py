@@ -316,7 +316,7 @@ class Gan(Section):
 
 
 class Run(Section):
-    """What does not decide the result: it may be changed when a run goes on.
+    """How it is computed and watched: may be changed when a run goes on.
 
     precision: "auto" takes bf16 where the processor multiplies it natively. log_every: steps between log lines.
     checkpoint_minutes: 0 is after every step. workers: threads that prepare batches.
