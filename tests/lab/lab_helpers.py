@@ -57,10 +57,8 @@ STABLE = """
 import json, os, sys
 import torch.utils.tensorboard
 import unblur.lab.train
-from unblur.cli import app, main, train
+from unblur.cli import main
 
-if "train" not in [command.name for command in app.registered_commands]:
-    app.command("train")(train.train)
 torch.set_num_threads(1)
 for line in sys.stdin:
     what, *arguments = json.loads(line)

@@ -100,10 +100,8 @@ SCRIPT = """
 import os, sys
 from pathlib import Path
 import torch
-from unblur.cli import app, main, train
+from unblur.cli import main
 
-if "train" not in [command.name for command in app.registered_commands]:
-    app.command("train")(train.train)
 torch.set_num_threads(1)
 Path(sys.argv[1], f"pid{os.environ['RANK']}").write_text(str(os.getpid()))
 sys.argv = ["unblur", "train", *sys.argv[2:]]

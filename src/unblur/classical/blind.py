@@ -17,7 +17,7 @@ from unblur.classical.canvas import (
     noise_level,
     rfft,
 )
-from unblur.classical.richardson_lucy import Acceleration, ImageStep
+from unblur.classical.richardson_lucy import EPS, LEAST_SEEN, Acceleration, ImageStep
 from unblur.image import Image
 from unblur.physics.blur import Kernel
 from unblur.physics.convolve import otf
@@ -58,7 +58,8 @@ def blind_deconvolution(
         spectrum = rfft(images.estimate)
         back = spectrum.conj()
         correction = _correlated(image_step.ratio(spectrum) * back, canvas, kernel)
-        correction /= np.maximum(_correlated(seen * back, canvas, kernel), np.finfo(np.float32).tiny)
+        weight = _correlated(seen * back, canvas, kernel)
+        correction /= np.maximum(weight, max(LEAST_SEEN * weight.max(), EPS))
         kernels.advance(_normalised(point * np.maximum(correction, 0)))
         image_step.set_transfer(otf(kernels.estimate[0], canvas.grid))
     return canvas.image(images.estimate), check_kernel(kernels.estimate[0])

@@ -1,10 +1,10 @@
 """The periodic canvas that every solver works on: what lies beyond an image's border, and fast transforms.
 
 An inverse filter reaches far beyond the kernel, so a wrong guess of what lies outside rings deep into the
-image. Two treatments avoid it. Where the border rule of the blur is known, the image is continued by it, and
-the two ends are cross-faded where the canvas wraps around. Where it is not, as in every photograph, the
-pixels outside are unknowns: the observation says nothing about them (Reeves, "Fast image restoration without
-boundary artifacts", 2005).
+image. Two treatments avoid it. A scene that was mirrored before a symmetric kernel blurred it is mirrored still:
+the image is continued so, and the two ends are cross-faded where the canvas wraps around. In any other case, and
+so in every photograph, the pixels outside are unknowns of which the observation says nothing (Reeves, "Fast image
+restoration without boundary artifacts", 2005).
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ from unblur.physics.convolve import Border, border_index, check_border, otf
 from unblur.physics.kernels import check_kernel
 
 Continuation: TypeAlias = Border | Literal["unknown", "auto"]
-"""What lies beyond the border: one of the rules of `Border`, "unknown", or "auto" to tell from the image."""
+"""How the scene went on beyond the border when it was blurred: a rule, "unknown", or "auto" to tell from the image.
+
+"replicate" and "zero", and a mirror beside a kernel that is not symmetric, leave the blurred image beyond the border
+undetermined, and count as unknown.
+"""
 
 Planes: TypeAlias = NDArray[np.floating[Any]]
 Spectrum: TypeAlias = NDArray[np.complexfloating[Any, Any]]
@@ -55,8 +59,8 @@ class Canvas:
     """An image on a periodic grid, with the kernel's transfer function on that grid.
 
     planes: (C, H', W'), the image at the top left and its continuation beyond. size: (H, W) of the image.
-    transfer: (H', W' // 2 + 1). known: whether the continuation is data like the image itself; otherwise
-    only the image is, and the continuation is merely smooth.
+    transfer: (H', W' // 2 + 1). known: whether the continuation is what blurring would have given; otherwise
+    it is merely smooth.
     """
 
     planes: Planes
@@ -90,8 +94,11 @@ def make_canvas(
     image, kernel = check_image(image), check_kernel(kernel)
     if border == "auto":
         border = find_border(image, kernel, noise)
-    known = border != "unknown"
-    rule: Border = check_border(border) if known else "reflect101"
+    if border != "unknown":
+        check_border(border)
+    mirrored = border in ("reflect101", "reflect") and _is_symmetric(kernel)
+    known = mirrored or border == "circular"
+    rule = check_border(border) if known else "reflect101"
     radius = kernel.shape[0] // 2
     margin = radius + _REACH if known else radius
     planes = np.ascontiguousarray(image.transpose(2, 0, 1), dtype=dtype)
@@ -109,11 +116,10 @@ def find_border(image: Image, kernel: Kernel, noise: float) -> Literal["reflect1
     taking a photograph for mirrored costs far more than the reverse, so only "reflect101" is ever believed,
     and only of kernels that are symmetric themselves.
     """
-    lopsided = max(np.abs(kernel - kernel[::-1]).sum(), np.abs(kernel - kernel[:, ::-1]).sum())
+    if not _is_symmetric(kernel):
+        return "unknown"
     if min(image.shape[:2]) < 4:
         return "reflect101"
-    if lopsided > _LOPSIDED:
-        return "unknown"
     plane = luma(image).astype(np.float64)
     sides = (plane, plane[::-1], plane.T, plane.T[::-1])
     steps = np.array([np.square(np.diff(side[:3], axis=0)).mean(axis=1) for side in sides]) - 2 * noise**2
@@ -186,16 +192,18 @@ def _continue(planes: Planes, axis: int, margin: int, rule: Border, *, exact: bo
         index = border_index(length, 0, period - length, rule)
         return np.take(planes, index, axis=axis)
     extra = scipy.fft.next_fast_len(length + 2 * margin, real=True) - length
-    after = border_index(length, 0, extra, rule)[length:]
-    before = border_index(length, extra, 0, rule)[:extra]
     # Flat for a quarter at each end, so that the rule holds exactly near the image.
     ramp = np.clip(2 * (np.arange(extra) + 0.5) / extra - 0.5, 0, 1)
     fade = (0.5 - 0.5 * np.cos(np.pi * ramp)).astype(planes.dtype)
     fade = fade.reshape([-1 if a == axis else 1 for a in range(3)])
-    beyond = [np.take(planes, np.maximum(index, 0), axis=axis) for index in (after, before)]
-    if rule == "zero":
-        return np.concatenate([planes, np.zeros_like(beyond[0])], axis=axis)
-    return np.concatenate([planes, beyond[0] + fade * (beyond[1] - beyond[0])], axis=axis)
+    after = np.take(planes, border_index(length, 0, extra, rule)[length:], axis=axis)
+    before = np.take(planes, border_index(length, extra, 0, rule)[:extra], axis=axis)
+    return np.concatenate([planes, after + fade * (before - after)], axis=axis)
+
+
+def _is_symmetric(kernel: Kernel) -> bool:
+    """Whether a scene that is mirrored stays so when it is blurred."""
+    return max(np.abs(kernel - kernel[::-1]).sum(), np.abs(kernel - kernel[:, ::-1]).sum()) < _LOPSIDED
 
 
 def _flatness(kernel: Kernel, rule: Border) -> float:

@@ -27,10 +27,10 @@ Start: TypeAlias = Literal["observed", "flat"]
 ITERATIONS = 10
 
 #: Smallest value that is divided by, in [0, 1] units.
-_EPS = np.float32(1e-7)
+EPS = np.float32(1e-7)
 
-#: Share of a pixel's light that must have been seen for its correction to be scaled up in full.
-_LEAST_SEEN = 1e-3
+#: Share of the light that must have been seen for a correction to be scaled up in full.
+LEAST_SEEN = 1e-3
 
 #: Sharpness of White's damping threshold.
 _DAMPING_POWER = 10
@@ -63,7 +63,7 @@ def richardson_lucy(
         raise OptionError(f"unknown start {start!r}; one of {', '.join(get_args(Start))}")
     canvas = make_canvas(image, kernel, border, noise)
     observed = np.maximum(canvas.planes, 0)
-    first = np.maximum(observed, _EPS) if start == "observed" else np.full_like(observed, 0.5)
+    first = np.maximum(observed, EPS) if start == "observed" else np.full_like(observed, 0.5)
     step = ImageStep(canvas, observed, damping * noise)
     course = Acceleration(first, accelerated)
     for _ in range(steps):
@@ -92,7 +92,9 @@ class ImageStep:
         """Change the kernel to the one of this transfer function."""
         self.transfer, self.back = transfer, transfer.conj()
         if self.seen is not None:
-            self.gain = 1 / np.maximum(irfft(self.seen * self.back, self.canvas.grid), _LEAST_SEEN)
+            coverage = irfft(self.seen * self.back, self.canvas.grid)
+            self.gain = 1 / np.maximum(coverage, LEAST_SEEN)
+            self.unseen = 1 - self.gain * coverage
 
     def __call__(self, estimate: Planes) -> Planes:
         """The next estimate."""
@@ -104,6 +106,7 @@ class ImageStep:
             part = correction[:, rows]
             if self.seen is not None:
                 part *= self.gain[:, rows]
+                part += self.unseen[:, rows]
             part *= estimate[:, rows]
             np.maximum(part, 0, out=part)
 
@@ -120,7 +123,7 @@ class ImageStep:
     def _compare(self, ratio: Planes, rows: slice) -> None:
         """Turn rows of the blurred estimate into those of the observed over it."""
         part, observed = ratio[:, rows], self.observed[:, rows]
-        np.maximum(part, _EPS, out=part)
+        np.maximum(part, EPS, out=part)
         if self.threshold > 0:
             near = np.minimum(np.square((part - observed) / self.threshold), 1)
             n = _DAMPING_POWER

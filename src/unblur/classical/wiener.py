@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,6 @@ from unblur.classical.prior import (
     Statistics,
     expected_energy,
     gradient_power,
-    half_weights,
     measure,
     noise_to_signal,
     rotate,
@@ -105,7 +104,7 @@ def solve_linear(canvas: Canvas, planes: Planes, ratio: Planes, steps: int) -> S
     high, wide = canvas.size
     transfer, back = canvas.transfer, canvas.transfer.conj()
     filtering = 1 / np.maximum(np.square(np.abs(transfer)) + ratio, np.finfo(ratio.dtype).tiny)
-    weights = half_weights(canvas.grid)
+    unpaired = (0, -1) if canvas.grid[1] % 2 == 0 else (0,)
 
     def seen(planes: Planes) -> Spectrum:
         planes[:, high:] = 0
@@ -114,10 +113,13 @@ def solve_linear(canvas: Canvas, planes: Planes, ratio: Planes, steps: int) -> S
         spectrum *= back
         return spectrum
 
-    def dot(a: Spectrum, b: Spectrum) -> NDArray[np.float64]:
-        products = np.einsum("chw,chw,w->c", a.real, b.real, weights)
-        products += np.einsum("chw,chw,w->c", a.imag, b.imag, weights)
-        return np.maximum(products, np.finfo(products.dtype).tiny)[:, None, None]
+    def dot(a: Spectrum, b: Spectrum) -> NDArray[np.floating[Any]]:
+        """Inner product of each pair of planes: all columns count twice, but for those without a mirror image."""
+        sums = [
+            2 * np.vdot(p, q).real - sum(np.vdot(p[:, edge], q[:, edge]).real for edge in unpaired)
+            for p, q in zip(a, b, strict=True)
+        ]
+        return np.maximum(sums, np.finfo(ratio.dtype).tiny).astype(ratio.dtype)[:, None, None]
 
     residual = seen(planes - irfft(transfer * x, canvas.grid))
     residual -= ratio * x

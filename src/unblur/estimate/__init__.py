@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 #: A Gaussian blur up to this is what sharp photographs have by themselves.
-SHARP_SIGMA = 0.45
+SHARP_SIGMA = 0.5
 
 #: Less sure than this of a kind, it is not called so.
 SURE = 0.4

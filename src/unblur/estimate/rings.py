@@ -35,8 +35,9 @@ _WHITE_LEVEL, _WHITE_SPREAD, _JPEG_SPREAD = -10.0, 2.5, 1.2
 #: The same for the rounding noise of smooth pictures, against that of others.
 _WEAKER, _WEAKER_SPREAD = -0.7, 0.7
 
-#: Log evidence, apart from sampling, that one photograph in a hundred falls short of.
-_UNUSUAL = -45.0
+#: Log evidence, apart from sampling, at which a picture is half trusted, and how fast trust falls around it. One
+#: photograph in a hundred has less than -50; few have less than -100, and their sigma is often wrong.
+_UNUSUAL, _FALL = -100.0, 10.0
 
 #: Newton steps, and the longest of them; more change sigma by less than 0.01.
 _STEPS, _LONGEST = 8, 1.5
@@ -97,7 +98,7 @@ def log_evidence(found: Spectrum, log_losses: Floats, noise: float | None = None
 def trust(found: Spectrum, evidence: float) -> float:
     """How usual a picture is whose best blur has this log evidence: near 1 for photographs, 0..1."""
     usual = evidence + 0.5 * float(np.log(_VARIANCE + found.sampling_variance).sum())
-    return float(1 / (1 + np.exp(np.clip((_UNUSUAL - usual) / 5, -50, 50))))
+    return float(1 / (1 + np.exp(np.clip((_UNUSUAL - usual) / _FALL, -50, 50))))
 
 
 def _noises(found: Spectrum, noise: float | None) -> list[_Noise]:
