@@ -110,6 +110,7 @@ main()
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_worker_that_dies_is_started_again_and_training_goes_on(
     recipe_file: Path, tiny: Make, tmp_path: Path
 ) -> None:

@@ -399,5 +399,6 @@ def test_kill_9(stable: Stable, recipe_file: Path, tiny: Make, tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_kill_9_twenty_times(stable: Stable, recipe_file: Path, tiny: Make, tmp_path: Path) -> None:
     kill_and_resume(stable, recipe_file, tiny, tmp_path, kills=20, epochs=240)
