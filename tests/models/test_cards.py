@@ -1,9 +1,12 @@
 """Cards say what the networks are, and weights carry them."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file as torch_save
 
 from unblur import models, nets
 from unblur.errors import FileError, OptionError, OutputError
@@ -122,19 +125,80 @@ def test_damaged_weights_are_one_clear_error(saved, damage):
     assert "\n" not in str(error.value)
 
 
-def test_weights_are_found_in_order(saved, tmp_path, monkeypatch):
-    path, _ = saved
-    assert models.find_weights(path) == path
-    monkeypatch.chdir(tmp_path / "..")
+@pytest.fixture
+def nowhere(tmp_path, monkeypatch):
+    """A working folder, a cache and settings without any weights."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("UNBLUR_WEIGHTS", raising=False)
-    with pytest.raises(FileError, match="no weights for unet20"):
+    for variable in ("UNBLUR_WEIGHTS", "UNBLUR_WEIGHTS_URL"):
+        monkeypatch.delenv(variable, raising=False)
+    return tmp_path
+
+
+def test_weights_are_found_in_order(saved, nowhere, monkeypatch):
+    path, _ = saved
+    with pytest.raises(FileError, match=r"no weights for unet20 \(\.onnx or \.safetensors\).*unblur train"):
         models.find_weights("unet20")
-    cached = tmp_path / "cache" / "unblur" / "weights" / path.name
-    cached.parent.mkdir(parents=True)
-    cached.write_bytes(path.read_bytes())
-    assert models.find_weights("unet20") == cached
-    monkeypatch.setenv("UNBLUR_WEIGHTS", str(tmp_path))
-    assert models.find_weights("unet20") == path
-    with pytest.raises(FileError, match="missing.onnx"):
-        models.find_weights("missing.onnx")
+    monkeypatch.setenv("UNBLUR_WEIGHTS", str(nowhere / "mine"))
+    places = [nowhere / "cache" / "unblur" / "weights", Path("weights"), nowhere / "mine"]
+    for place in places:  # each new one goes before those that are there already
+        place.mkdir(parents=True)
+        (place / path.name).write_bytes(path.read_bytes())
+        assert models.find_weights("unet20") == place / path.name
+    assert models.find_weights(path) == path
+    # Within a place ONNX comes first; where only safetensors will do, it is not seen.
+    (nowhere / "mine" / "unet20.onnx").write_bytes(b"")
+    assert models.find_weights("unet20") == nowhere / "mine" / "unet20.onnx"
+    assert models.find_weights("unet20", (".safetensors",)) == nowhere / "mine" / path.name
+
+
+@pytest.mark.parametrize(
+    "given", ["missing.onnx", "missing.safetensors", "some/unet20", "missing.pth", "folder.onnx"]
+)
+def test_a_path_is_taken_as_it_is(nowhere, given):
+    Path("folder.onnx").mkdir()
+    with pytest.raises(FileError, match=f"{given}: no such file of weights"):
+        models.find_weights(given)
+
+
+def test_what_is_not_a_file_of_weights_says_so(saved, tmp_path):
+    path, _ = saved
+    card, _ = models.read_weights(path)
+    header = {models.METADATA_KEY: card.model_dump_json()}
+    torch_save({"a": torch.ones(2, dtype=torch.bfloat16)}, path, header)
+    with pytest.raises(FileError, match="unet20"):
+        nets.load(path)
+    torch_save({"a": torch.ones(2)}, path, {"state": "{}"})
+    with pytest.raises(FileError, match=r"unet20.*best\.safetensors"):
+        models.read_weights(path)
+    torch_save({"a": torch.ones(2)}, path, {models.METADATA_KEY: "{}"})
+    with pytest.raises(FileError, match=r"unet20.*not a model card \(name"):
+        models.read_weights(path)
+
+
+def test_load_refuses_weights_that_do_not_fit(tmp_path):
+    card = models.card("unet16")
+    net = nets.create("unet16", widths=(4, 4, 4, 4))
+    tensors = {key: value.numpy() for key, value in net.state_dict().items()}
+    narrow = card.model_copy(update={"arguments": {**card.arguments, "widths": [4, 4, 4, 4]}})
+    path = models.write_weights(tmp_path / "a.safetensors", tensors, narrow)
+    about, loaded = nets.load(path)
+    assert about == narrow
+    assert not loaded.training
+    assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), net.parameters(), strict=True))
+    half = {key: value.astype(np.float16) for key, value in tensors.items()}
+    _, loaded = nets.load(models.write_weights(tmp_path / "half.safetensors", half, narrow))
+    for a, b in zip(loaded.parameters(), net.parameters(), strict=True):
+        assert a.dtype == torch.float32
+        assert torch.equal(a, b.half().float())
+    for changes in (
+        {"arguments": card.arguments},
+        {"name": "unet_of_others"},
+        {"arguments": {**narrow.arguments, "wide": 1}},
+        {"arguments": {"widths": 3}},
+    ):
+        models.write_weights(path, tensors, narrow.model_copy(update=changes), overwrite=True)
+        with pytest.raises(FileError, match=r"a\.safetensors: not the weights of unet") as error:
+            nets.load(path)
+        assert "\n" not in str(error.value)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from unblur import models
-from unblur.errors import FileError
+from unblur.errors import FileError, OptionError
 from unblur.models import weights
 
 
@@ -63,7 +63,43 @@ def test_the_wrong_file_is_refused_and_not_kept(published, tmp_path):
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
 
-def test_a_file_that_is_not_there(published):
+def test_what_was_damaged_in_the_cache_is_fetched_again(published):
+    found = models.find_weights("unet20")
+    whole = found.read_bytes()
+    found.write_bytes(whole[:-3])
+    assert models.find_weights("unet20") == found
+    assert found.read_bytes() == whole
+
+
+def test_what_is_at_hand_is_not_fetched(published, tmp_path, monkeypatch):
+    mine = tmp_path / "mine" / "unet20.safetensors"
+    mine.parent.mkdir()
+    mine.write_bytes(b"whatever it is")
+    monkeypatch.setenv("UNBLUR_WEIGHTS", str(mine.parent))
+    assert models.find_weights("unet20") == mine
+    assert not (tmp_path / "cache").exists()
+
+
+def test_only_what_was_published_is_fetched(published):
+    with pytest.raises(FileError, match=r"no weights for unet20 \(\.onnx\)"):
+        models.find_weights("unet20", (".onnx",))
+
+
+def test_without_a_checksum_nothing_is_fetched(published, monkeypatch):
+    monkeypatch.setattr(weights, "card", models.card)
+    assert not models.card("unet20").sha256
+    with pytest.raises(FileError, match="has no sha256"):
+        models.find_weights("unet20")
+
+
+def test_a_file_that_is_not_there(published, monkeypatch):
     published.unlink()
     with pytest.raises(FileError, match="cannot be fetched"):
         models.find_weights("unet20")
+    monkeypatch.setenv(weights.URL_VARIABLE, "http://127.0.0.1:9")
+    with pytest.raises(FileError, match="cannot be fetched"):
+        models.find_weights("unet20")
+    for wrong in ("example.org/weights", "file:///weights", "ftp://example.org"):
+        monkeypatch.setenv(weights.URL_VARIABLE, wrong)
+        with pytest.raises(OptionError, match="https://"):
+            models.find_weights("unet20")

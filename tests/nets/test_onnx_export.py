@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import numpy as np
@@ -10,9 +9,10 @@ import onnxruntime
 import pytest
 import torch
 
-from unblur.errors import MissingExtraError
+from unblur.errors import MissingExtraError, OutputError
+from unblur.models import METADATA_KEY, card, parse_card
 from unblur.nets import PRESETS, create, spec
-from unblur.nets.export import METADATA_KEY, to_onnx
+from unblur.nets.export import to_onnx
 from unblur.nets.spec import Spec
 
 QUICK = ("resunet1", "mscnn_ps", "srn_cifar_lstm")
@@ -31,7 +31,7 @@ def check(row: Spec, path, net=None) -> None:
         for parameter in net.parameters():
             parameter += 0.01 * torch.randn_like(parameter)
     net.train()
-    to_onnx(net, row, path)
+    assert to_onnx(net, card(row.name), path) == path
     assert net.training
     net.eval()
     run = session(path)
@@ -81,13 +81,15 @@ def test_card_and_half_precision_weights(tmp_path):
     net = row.build().eval()
     torch.nn.init.normal_(net.leave[0].weight, std=0.01)
     full, half = tmp_path / "full.onnx", tmp_path / "half.onnx"
-    to_onnx(net, row, full)
-    to_onnx(net, row, half, fp16=True, card='{"name": "mine"}')
+    mine = card(row.name).model_copy(update={"trained_on": "mine"})
+    to_onnx(net, card(row.name), full)
+    to_onnx(net, mine, half, fp16=True)
+    with pytest.raises(OutputError, match=r"full\.onnx: exists"):
+        to_onnx(net, mine, full)
     assert half.stat().st_size < 0.52 * full.stat().st_size
     runs = [session(path) for path in (full, half)]
-    cards = [run.get_modelmeta().custom_metadata_map[METADATA_KEY] for run in runs]
-    assert cards == [row.card(), '{"name": "mine"}']
-    assert json.loads(cards[0])["halo"] == row.halo
+    inside = [run.get_modelmeta().custom_metadata_map[METADATA_KEY] for run in runs]
+    assert [parse_card(facts, "inside") for facts in inside] == [card(row.name), mine]
     for run in runs:
         assert run.get_inputs()[0].type == run.get_outputs()[0].type == "tensor(float)"
     x = torch.rand(1, 3, 32, 48)
@@ -101,4 +103,4 @@ def test_card_and_half_precision_weights(tmp_path):
 def test_without_onnx(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(MissingExtraError, match=r"unblur\[train\]"):
-        to_onnx(torch.nn.Conv2d(3, 3, 1), spec("unet20"), tmp_path / "net.onnx")
+        to_onnx(torch.nn.Conv2d(3, 3, 1), card("unet20"), tmp_path / "net.onnx")

@@ -11,7 +11,8 @@ import typer
 
 def models(
     name: Annotated[
-        str | None, typer.Argument(help="One model, or a file of weights. [default: all]")
+        str | None,
+        typer.Argument(help="One model, or a file of weights (.safetensors, .onnx). [default: all]"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
 ) -> None:
@@ -20,7 +21,11 @@ def models(
 
     if name is None:
         chosen = list(known.cards().values())
-    elif Path(name).suffix == ".safetensors":
+    elif Path(name).suffix == ".onnx":
+        from unblur.runtime.onnx import OnnxBackend
+
+        chosen = [OnnxBackend(name).card]
+    elif Path(name).suffix:
         chosen = [known.read_card(name)]
     else:
         chosen = [known.card(name)]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
-from unblur.errors import FileError, OutputError
+from unblur.errors import FileError, OptionError, OutputError
 from unblur.files import write_file
 from unblur.models.card import ModelCard, card, parse
 
@@ -26,6 +26,8 @@ METADATA_KEY = "unblur"
 #: Where weights that are not at hand are fetched from: this base, a slash, and the name of the file.
 URL_VARIABLE = "UNBLUR_WEIGHTS_URL"
 
+_FETCHED = ".safetensors"
+
 
 def find_weights(
     model: str | os.PathLike[str], suffixes: tuple[str, ...] = (".onnx", ".safetensors")
@@ -33,11 +35,12 @@ def find_weights(
     """The file of weights of a model: a path as it is, a name by the first place that has it.
 
     The places: $UNBLUR_WEIGHTS, ./weights, the user's cache, then the URL base in $UNBLUR_WEIGHTS_URL, whose
-    file must have the sha256 of the card and is kept in the cache.
+    file, .safetensors, must have the sha256 of the card and is kept in the cache. suffixes: what a name may stand
+    for, the preferred one first. A word with a dot or a slash in it is a path.
     Raises FileError where there is none, OptionError for a name without a card.
     """
     given = Path(model)
-    if given.suffix in suffixes or given.parent != Path():
+    if given.suffix or given.parent != Path():
         if not given.is_file():
             raise FileError(f"{given}: no such file of weights")
         return given
@@ -46,17 +49,20 @@ def find_weights(
 
     cache = Path(pooch.os_cache("unblur")) / "weights"
     named = os.environ.get("UNBLUR_WEIGHTS")
+    base = os.environ.get(URL_VARIABLE) if _FETCHED in suffixes else None
+    # What was fetched is checked again below, and fetched again where it has been damaged.
+    kept = cache / f"{one.name}{_FETCHED}" if base and one.sha256 else None
     places = [*([Path(named)] if named else []), Path("weights"), cache]
     for place in places:
         for suffix in suffixes:
-            if (path := place / f"{one.name}{suffix}").is_file():
+            if (path := place / f"{one.name}{suffix}").is_file() and path != kept:
                 return path
-    base = os.environ.get(URL_VARIABLE)
-    if base and one.sha256:
-        return _download(f"{base.rstrip('/')}/{one.name}{suffixes[-1]}", one.sha256, cache)
-    looked = ", ".join(map(str, places))
+    if base and kept:
+        return _download(base, one.sha256, kept)
+    looked = [*map(str, places), *([f"not at {base}, as its card has no sha256"] if base else [])]
     raise FileError(
-        f"no weights for {one.name}: looked in {looked}; train it, or set UNBLUR_WEIGHTS to their folder"
+        f"no weights for {one.name} ({' or '.join(suffixes)}): looked in {', '.join(looked)};"
+        " train it (unblur train), or set UNBLUR_WEIGHTS to the folder that has them"
     )
 
 
@@ -67,6 +73,8 @@ def read_card(path: str | os.PathLike[str]) -> ModelCard:
             facts = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise FileError(f"{path}: not a safetensors file of weights, or a damaged one ({error})") from error
+    if METADATA_KEY not in facts and "state" in facts:
+        raise FileError(f"{path}: a training to be resumed; its weights are in best.safetensors beside it")
     if METADATA_KEY not in facts:
         raise FileError(f"{path}: has no model card inside; it was not written by unblur")
     return parse(facts[METADATA_KEY], str(path))
@@ -80,8 +88,8 @@ def read_weights(path: str | os.PathLike[str]) -> tuple[ModelCard, dict[str, NDA
     about = read_card(path)
     try:
         return about, load_file(os.fspath(path))
-    except (SafetensorError, OSError) as error:
-        raise FileError(f"{path}: damaged weights ({error})") from error
+    except (SafetensorError, OSError, TypeError) as error:  # TypeError: a type of numbers that numpy lacks
+        raise FileError(f"{path}: cannot be read as weights ({error})") from error
 
 
 def write_weights(
@@ -99,16 +107,19 @@ def write_weights(
     return write_file(path, save(flat, {METADATA_KEY: about.model_dump_json()}), overwrite=overwrite)
 
 
-def _download(url: str, sha256: str, cache: Path) -> Path:
+def _download(base: str, sha256: str, kept: Path) -> Path:
     import pooch
     import requests
 
-    name = url.rsplit("/", 1)[1]
+    if not base.startswith(("https://", "http://")):
+        raise OptionError(f"{URL_VARIABLE}={base}: expected an address that begins with https:// or http://")
+    url = f"{base.rstrip('/')}/{kept.name}"
     try:
-        return Path(pooch.retrieve(url, f"sha256:{sha256}", fname=name, path=cache, progressbar=False))
+        pooch.retrieve(url, f"sha256:{sha256}", fname=kept.name, path=kept.parent, progressbar=False)
+    except requests.RequestException as error:  # before ValueError and OSError, which some of them are too
+        raise FileError(f"{url}: cannot be fetched ({error})") from error
     except ValueError as error:
         raise FileError(f"{url}: the file is not the one that was published (sha256 differs)") from error
-    except requests.RequestException as error:
-        raise FileError(f"{url}: cannot be fetched ({error})") from error
     except OSError as error:
-        raise OutputError(f"{cache}: cannot keep weights there ({error})") from error
+        raise OutputError(f"{kept.parent}: cannot keep weights there ({error})") from error
+    return kept

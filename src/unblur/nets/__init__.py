@@ -2,6 +2,7 @@
 
     net = create("unet20")                      # torch.nn.Module, freshly initialised
     net = create("unet20", final_activation="sigmoid")
+    card, net = load("unet20.safetensors")      # with trained weights, as its card says
     spec("unet20").size_multiple                # 16
 
 `layers.Restorer` is what every restoring network is; `spec.Spec` is what its caller must know.
@@ -9,13 +10,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+import torch
 from torch import nn
 
-from unblur.errors import OptionError
+from unblur.errors import FileError, OptionError
+from unblur.models import ModelCard, read_weights
 from unblur.nets.eddensenet import EDDenseNet
 from unblur.nets.gan import Discriminator, Generator
 from unblur.nets.mscnn import MSCNN
@@ -29,7 +34,7 @@ from unblur.nets.spec import Spec, apply, nearest
 from unblur.nets.srn import srn_cifar, srn_paper, srn_reds
 from unblur.nets.unet import UNet
 
-__all__ = ["PRESETS", "Spec", "apply", "create", "names", "spec"]
+__all__ = ["PRESETS", "Spec", "apply", "create", "load", "names", "spec"]
 
 _CNN_DEBLUR = "https://github.com/nihil21/cnn-deblur"
 _DEEP_DEBLURRING = "https://github.com/alessandrodicosola/DeepDeblurring"
@@ -457,3 +462,25 @@ def create(name: str, **overrides: Any) -> nn.Module:
     Raises OptionError for an unknown name or argument.
     """
     return spec(name).build(**overrides)
+
+
+def load(weights: str | os.PathLike[str]) -> tuple[ModelCard, nn.Module]:
+    """The card of a safetensors file and its network, built as the card says, float32, in evaluation mode.
+
+    Raises FileError for a damaged file, one without a card, or weights that do not fit the network.
+    """
+    about, tensors = read_weights(weights)
+    try:
+        net = create(about.name, **about.arguments)
+        net.load_state_dict(
+            {
+                # Half precision is for storing only; counters of batches stay integers.
+                name: torch.from_numpy(value.astype(np.float32) if value.dtype == np.float16 else value)
+                for name, value in tensors.items()
+            }
+        )
+    except (OptionError, RuntimeError, TypeError) as error:
+        raise FileError(
+            f"{weights}: not the weights of {about.name} ({str(error).splitlines()[0].strip(' :')})"
+        ) from error
+    return about, net.eval()

@@ -2,46 +2,50 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from unblur.errors import MissingExtraError
-from unblur.nets.spec import Spec
-
-METADATA_KEY = "unblur"
-"""Under this key of an exported file's metadata lies the network's card, as JSON."""
+from unblur.errors import MissingExtraError, OutputError
+from unblur.files import write_file
+from unblur.models import METADATA_KEY, ModelCard
 
 OPSET = 17
 
 
 def to_onnx(
     module: nn.Module,
-    spec: Spec,
+    card: ModelCard,
     path: str | os.PathLike[str],
     *,
     fp16: bool = False,
-    card: str | None = None,
-) -> None:
-    """Write a network to an ONNX file; its output is not clamped, as the network's own is not.
+    overwrite: bool = False,
+) -> Path:
+    """Write a network in evaluation mode to an ONNX file, in one step; its output is not clamped.
 
     Input "input", (N, C, H, W) float32 in [0, 1]; output "output". N is free, and H and W too unless the
     network has a fixed size. `fp16` stores the weights in half precision; they are widened when the file is
-    loaded, so that arithmetic, input and output stay float32. `card`: the JSON to carry, the spec's own if
-    None. The module's mode and weights are left as they were.
-    Raises MissingExtraError if onnx is not installed.
+    loaded, so that arithmetic, input and output stay float32. The card travels in the file's metadata. The
+    module's mode and weights are left as they were.
+    Raises MissingExtraError if onnx is not installed, OutputError where the file exists (unless `overwrite`) or
+    cannot be written.
     """
     try:
         import onnx
     except ImportError as error:
         raise MissingExtraError("writing ONNX", "train") from error
+    if not overwrite and Path(path).exists():  # said before the work, not after it
+        raise OutputError(f"{path}: exists already; choose another name or allow overwriting")
 
-    free = {0: "n"} if spec.fixed_size else {0: "n", 2: "h", 3: "w"}
-    side = max(32, 2 * spec.size_multiple)
-    example = torch.rand(2, spec.channels, *(spec.fixed_size or (side, side)))
+    free = {0: "n"} if card.fixed_size else {0: "n", 2: "h", 3: "w"}
+    side = max(32, 2 * card.size_multiple)
+    example = torch.rand(2, card.channels, *(card.fixed_size or (side, side)))
     example = example.to(next(module.parameters()).device)
+    traced = io.BytesIO()
     with warnings.catch_warnings():
         # The tracing exporter: the newer one needs seconds a network and cannot index by a computed remainder.
         warnings.filterwarnings("ignore", category=DeprecationWarning, module="torch")
@@ -50,19 +54,19 @@ def to_onnx(
         torch.onnx.export(
             module,
             (example,),
-            os.fspath(path),
+            traced,  # type: ignore[arg-type]  # the tracing exporter writes to any file
             dynamo=False,
             opset_version=OPSET,
             input_names=["input"],
             output_names=["output"],
-            dynamic_axes={"input": free, "output": free if spec.role == "restorer" else {0: "n"}},
+            dynamic_axes={"input": free, "output": free if card.role == "restorer" else {0: "n"}},
         )
-    model = onnx.load(os.fspath(path))
-    onnx.helper.set_model_props(model, {METADATA_KEY: card or spec.card()})
+    model = onnx.load_model_from_string(traced.getvalue())
+    onnx.helper.set_model_props(model, {METADATA_KEY: card.model_dump_json()})
     if fp16:
         _store_half(model)
     onnx.checker.check_model(model)
-    onnx.save(model, os.fspath(path))
+    return write_file(path, model.SerializeToString(), overwrite=overwrite)
 
 
 def _store_half(model: onnx.ModelProto) -> None:  # type: ignore[name-defined]  # noqa: F821

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unblur.errors import FileError, ImageError
+from unblur.models import METADATA_KEY, ModelCard, parse_card
 
 
 class OnnxBackend:
@@ -41,6 +42,12 @@ class OnnxBackend:
             raise FileError(f"{name}: expected a model with one (N, C, H, W) input")
         self._input, self._output = inputs[0].name, outputs[0].name
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+        self._name = name
+
+    @property
+    def card(self) -> ModelCard:
+        """The model card inside. Raises FileError where there is none."""
+        return card_inside(self.metadata.get(METADATA_KEY), self._name)
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the model. Shape: (N, C, H, W) float32 in, (N, C', H', W') float32 out.
@@ -54,6 +61,13 @@ class OnnxBackend:
                 f"the model cannot take a batch of shape {batch.shape} ({_first_line(error)})"
             ) from error
         return np.asarray(out, dtype=np.float32)
+
+
+def card_inside(facts: str | None, name: str) -> ModelCard:
+    """The card that lay among an ONNX file's metadata. Raises FileError where there was none."""
+    if facts is None:
+        raise FileError(f"{name}: has no model card inside; write it with `unblur export`")
+    return parse_card(facts, name)
 
 
 def _first_line(error: Exception) -> str:

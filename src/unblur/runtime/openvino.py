@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unblur.errors import FileError, ImageError, MissingExtraError
+from unblur.models import METADATA_KEY, ModelCard
+from unblur.runtime.onnx import card_inside
 
 try:
     import openvino as ov
@@ -32,11 +34,20 @@ class OpenVinoBackend:
         if threads:
             settings["INFERENCE_NUM_THREADS"] = str(threads)
         try:
-            self._model = ov.Core().compile_model(os.fspath(model), "CPU", settings)
+            core = ov.Core()
+            read = core.read_model(os.fspath(model))
+            self._model = core.compile_model(read, "CPU", settings)
         except RuntimeError as error:
             raise FileError(
                 f"{model}: not an ONNX model that can be run ({str(error).splitlines()[0]})"
             ) from error
+        self._facts = {key: value.astype(str) for key, value in read.rt_info["framework"].items()}
+        self._name = str(model)
+
+    @property
+    def card(self) -> ModelCard:
+        """The model card inside. Raises FileError where there is none."""
+        return card_inside(self._facts.get(METADATA_KEY), self._name)
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the model. Shape: (N, C, H, W) float32 in; what the model gives, float32 out.
