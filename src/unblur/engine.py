@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -35,6 +36,9 @@ LARGEST_SIGMA = 50.0
 
 #: The blur is estimated on at most this many pixels.
 _ESTIMATE_PIXELS = 2_000_000
+
+#: Pictures go through a network together as long as they have no more pixels than this in all.
+_BATCH_PIXELS = 1 << 17
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,12 +107,59 @@ def restore(
     options = _check_options(row, strength, kernel, sigma, iterations)
     budget = tiling.parse_memory(memory)
     given = _given_blur(kernel, sigma)
-    opened = _open(image)
+    return _restore_opened(
+        _open(image), row, given, options, strength, budget, memory is None, progress, started
+    )
+
+
+def restore_many(
+    images: Sequence[NDArray[Any]],
+    method: str = "auto",
+    blurs: Sequence[Blur | None] | None = None,
+) -> list[Result]:
+    """Restore arrays as `restore` does each; small ones of one shape go through a network together.
+
+    images: as the arrays of `restore`. blurs: the blur of each image with its noise, None where it is to be
+    estimated. A result of a batch has its share of the seconds.
+
+    Raises OptionError for another number of blurs than of images, and what `restore` raises.
+    """
+    row = methods.get(method)
+    known = [None] * len(images) if blurs is None else list(blurs)
+    if len(known) != len(images):
+        raise OptionError(f"expected one blur for each of {len(images)} images, got {len(known)}")
+    budget, options = tiling.parse_memory(None), Options()
+    results: list[Result] = []
+    at = 0
+    while at < len(images):
+        started = time.perf_counter()
+        opened = [_open(image) for image in _alike(images[at:], row)]
+        if len(opened) == 1:
+            results.append(
+                _restore_opened(opened[0], row, known[at], options, 1.0, budget, True, None, started)
+            )
+        else:
+            results += _restore_batch(opened, row, started)
+        at += len(opened)
+    return results
+
+
+def _restore_opened(
+    opened: _Opened,
+    row: Method,
+    given: Blur | None,
+    options: Options,
+    strength: float,
+    budget: int,
+    flexible: bool,
+    progress: Progress | None,
+    started: float,
+) -> Result:
     blur, reason = _decide(opened.pixels, row, given)
     output, left_alone = opened.pixels, (reason,) if reason else ()
     if not reason and strength > 0:
         output, fell_back = _run_tiles(
-            opened.pixels, row, blur, options, strength, budget, memory is None, progress
+            opened.pixels, row, blur, options, strength, budget, flexible, progress
         )
         if fell_back >= 0.005:
             left_alone = (
@@ -126,6 +177,33 @@ def restore(
         _pixels=output,
         _source=opened.source,
     )
+
+
+def _alike(images: Sequence[NDArray[Any]], row: Method) -> list[NDArray[Any]]:
+    """The first image, and those after it that can go through a method together with it."""
+    first = images[0]
+    if row.run_batch is None or first.ndim < 2 or max(first.shape[:2]) > (row.side or first.size):
+        return [first]
+    count = _BATCH_PIXELS // max(first.shape[0] * first.shape[1], 1)
+    return list(
+        takewhile(
+            lambda image: (image.shape, image.dtype) == (first.shape, first.dtype), images[: max(count, 1)]
+        )
+    )
+
+
+def _restore_batch(opened: list[_Opened], row: Method, started: float) -> list[Result]:
+    assert row.run_batch is not None
+    given = [from_array(one.pixels) for one in opened]
+    outputs = [
+        to_array(restored, one.pixels.dtype)
+        for restored, one in zip(row.run_batch(np.stack(given)), opened, strict=True)
+    ]
+    seconds = (time.perf_counter() - started) / len(opened)
+    return [
+        Result(one.rebuild(output), row.find(image), row.name, (), seconds, _pixels=output)
+        for one, image, output in zip(opened, given, outputs, strict=True)
+    ]
 
 
 @dataclass(frozen=True, eq=False)

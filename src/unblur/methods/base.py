@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from unblur.classical import Continuation, Statistics
 from unblur.image import Image
 from unblur.physics.blur import Blur
@@ -39,6 +42,8 @@ class Method:
     prepare: what belongs to the whole picture and not to a tile, from the picture or its middle.
     needs_blur: without a blur there is nothing to do. iterative: whether `iterations` means anything.
     careful: its result is checked, and falls back to the input where it cannot be right.
+    models: names or files of the networks that it runs. run_batch: `run` for pictures of one shape at once,
+    (N, H, W, C) float32 in and out, for a method that needs no blur; None where that saves nothing.
     """
 
     name: str
@@ -53,3 +58,5 @@ class Method:
     needs_blur: bool = True
     iterative: bool = False
     careful: bool = False
+    models: tuple[str, ...] = ()
+    run_batch: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
