@@ -47,7 +47,7 @@ def blind_deconvolution(
     kernel, steps = check_kernel(kernel), count(iterations, ITERATIONS)
     canvas = make_canvas(image, kernel, border, noise_level(noise))
     observed = np.maximum(canvas.planes, 0)
-    image_step = ImageStep(canvas, observed, 0)
+    image_step = ImageStep(canvas, observed, 0, relaxed=False)
     seen = rfft(np.ones_like(observed[:1])) if image_step.seen is None else image_step.seen
     images = Acceleration(observed, accelerated)
     kernels = Acceleration(kernel[None], accelerated)

@@ -32,6 +32,9 @@ EPS = np.float32(1e-7)
 #: Share of the light that must have been seen for a correction to be scaled up in full.
 LEAST_SEEN = 1e-3
 
+#: How much further than a plain step an accelerated one goes; from 4/3 on, momentum no longer forgives it.
+_RELAXATION = 1.25
+
 #: Sharpness of White's damping threshold.
 _DAMPING_POWER = 10
 
@@ -49,9 +52,8 @@ def richardson_lucy(
 ) -> Image:
     """Restore by o <- o . h~ * (b / (h * o)), `iterations` times (10).
 
-    Shape: (H, W, C), kept; result within [0, 1]. `accelerated`: vector extrapolation, by which ten steps go as
-    far as some thirty plain ones (Biggs and Andrews, "Acceleration of iterative image restoration algorithms",
-    1997). `damping`: where the blurred restoration is within that many times `noise` of the image, it is left
+    Shape: (H, W, C), kept; result within [0, 1]. `accelerated`: momentum, by which a dozen steps go as far as
+    some thirty plain ones. `damping`: where the blurred restoration is within that many times `noise` of the image, it is left
     alone (White, "Image restoration using the damped Richardson-Lucy method", 1994); 0 is off. `start`: from
     the image, or from a constant 0.5 as in scikit-image.
     Raises ImageError, KernelError or OptionError. Source: Richardson 1972, Lucy 1974.
@@ -64,7 +66,7 @@ def richardson_lucy(
     canvas = make_canvas(image, kernel, border, noise)
     observed = np.maximum(canvas.planes, 0)
     first = np.maximum(observed, EPS) if start == "observed" else np.full_like(observed, 0.5)
-    step = ImageStep(canvas, observed, damping * noise)
+    step = ImageStep(canvas, observed, damping * noise, relaxed=accelerated)
     course = Acceleration(first, accelerated)
     for _ in range(steps):
         course.advance(step(course.point()))
@@ -72,15 +74,16 @@ def richardson_lucy(
 
 
 class ImageStep:
-    """One step of Richardson-Lucy for the image, from an estimate (C, H', W') to the next.
+    """One step of Richardson-Lucy for the image, from an estimate (C, H', W') to the next; relaxed, a longer one.
 
     Where the border is unknown, pixels that were not seen have no say, and h~ * 1 is taken over those that were
     (Bertero and Boccacci, "A simple method for the reduction of boundary effects in the Richardson-Lucy
     approach to image deconvolution", 2005).
     """
 
-    def __init__(self, canvas: Canvas, observed: Planes, threshold: float) -> None:
+    def __init__(self, canvas: Canvas, observed: Planes, threshold: float, *, relaxed: bool) -> None:
         self.canvas, self.observed, self.threshold = canvas, observed, np.float32(threshold)
+        self.relaxation = np.float32(_RELAXATION if relaxed else 1)
         self.seen: Spectrum | None = None
         if not canvas.known:
             seen = np.zeros((1, *canvas.grid), np.float32)
@@ -107,6 +110,9 @@ class ImageStep:
             if self.seen is not None:
                 part *= self.gain[:, rows]
                 part += self.unseen[:, rows]
+            if self.relaxation != 1:
+                part *= self.relaxation
+                part += 1 - self.relaxation
             part *= estimate[:, rows]
             np.maximum(part, 0, out=part)
 
@@ -138,38 +144,35 @@ class ImageStep:
 
 
 class Acceleration:
-    """Vector extrapolation of a fixed-point iteration over non-negative planes.
+    """Momentum for a fixed-point iteration over non-negative planes.
 
-    Each step starts from a point beyond the last estimate, along the last move; how far is told by how alike the
-    last two corrections were. Biggs and Andrews (1997), equations 6 to 9. Off, it hands on the estimates.
+    Each step starts from a point beyond the last estimate, along the last move, by a share that grows with the
+    steps alone and so is the same for a tile and for the whole. Wang and Miller, "Scaled heavy-ball acceleration
+    of the Richardson-Lucy algorithm for 3D microscopy image restoration" (2014). Off, it hands on the estimates.
     """
 
     def __init__(self, first: Planes, on: bool) -> None:
         self.estimate, self.on = first, on
-        self.last = self.started = first
-        self.change: Planes | None = None
-        self.reach = np.float32(0)
+        self.last = first
+        self.steps = 0
 
     def point(self) -> Planes:
         """Where the next step starts."""
-        self.started = self.estimate if self.reach == 0 else np.empty_like(self.estimate)
-        if self.reach > 0:
-            in_strips(self._extrapolate, self.started, 3)
-        return self.started
+        if not self.on or self.steps < 2:
+            return self.estimate
+        share = np.float32((self.steps - 1) / (self.steps + 1))
+        point = np.empty_like(self.estimate)
+
+        def extrapolate(rows: slice) -> None:
+            part = np.subtract(self.estimate[:, rows], self.last[:, rows], out=point[:, rows])
+            part *= share
+            part += self.estimate[:, rows]
+            np.maximum(part, 0, out=part)
+
+        in_strips(extrapolate, point, 3)
+        return point
 
     def advance(self, estimate: Planes) -> None:
         """Take the result of the step from `point`."""
         self.last, self.estimate = self.estimate, estimate
-        if not self.on:
-            return
-        before, self.change = self.change, estimate - self.started
-        if before is not None:
-            scale = float(np.vdot(before, before))
-            alike = float(np.vdot(self.change, before)) / scale if scale > 0 else 0.0
-            self.reach = np.float32(min(max(alike, 0.0), 1.0))
-
-    def _extrapolate(self, rows: slice) -> None:
-        part = np.subtract(self.estimate[:, rows], self.last[:, rows], out=self.started[:, rows])
-        part *= self.reach
-        part += self.estimate[:, rows]
-        np.maximum(part, 0, out=part)
+        self.steps += 1
