@@ -1,16 +1,30 @@
-"""A trained network as a method: by the name of a model, or by a file of weights."""
+"""A trained network as a method: by the name of a model, or by a file of weights.
+
+What runs it: ONNX Runtime for a file `.onnx`, torch for `.safetensors` (needs the extra `train`). A name stands for
+the first file that is found, `.onnx` before `.safetensors` in each place; see `unblur.models.find_weights`. The
+environment variable UNBLUR_BACKEND chooses otherwise:
+
+- `onnx`, `openvino` or `openvino-bf16` (the extra `openvino`) take `.onnx` only;
+- `torch` or `torch-bf16` take `.safetensors` only, and a GPU where there is one.
+
+The results differ by rounding: 1e-4 at most in float32; in bfloat16, which pays only on processors that have
+units for it, visibly so for some networks.
+"""
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from unblur.errors import OptionError
+from unblur.errors import FileError, OptionError
 from unblur.image import Image
 from unblur.methods.base import Method, Options
-from unblur.models import METADATA_KEY, ModelCard, find_weights, parse_card, read_card
+from unblur.models import ModelCard, cards, find_weights
 from unblur.physics.blur import Blur
 from unblur.physics.convolve import pad
 from unblur.runtime.base import Backend
@@ -18,34 +32,65 @@ from unblur.runtime.base import Backend
 #: What weights are stored as, the one that needs the fewest dependencies first.
 SUFFIXES = (".onnx", ".safetensors")
 
+#: Names what runs networks; empty or unset, the file of weights decides.
+BACKEND_VARIABLE = "UNBLUR_BACKEND"
+
+_SUFFIX_OF = {
+    "onnx": ".onnx",
+    "openvino": ".onnx",
+    "openvino-bf16": ".onnx",
+    "torch": ".safetensors",
+    "torch-bf16": ".safetensors",
+}
+
 #: Activations of a convolutional network at full resolution, for each pixel of a tile: some 128 channels of float32.
 BYTES_PER_PIXEL = 512
 
 _UNKNOWN = Blur("none", confidence=0.0)
 
 
+class _Described(Backend, Protocol):
+    """A backend that knows the card of what it runs."""
+
+    @property
+    def card(self) -> ModelCard: ...
+
+
 def method(model: str) -> Method:
     """The method that runs a model, given by name or file. Loaded once a file.
 
-    Raises FileError where there are no weights or damaged ones, OptionError for a model that does not restore.
+    Raises FileError where there are no weights, damaged ones or another model's, OptionError for a model that
+    does not restore or an unknown backend, MissingExtraError for a backend that is not installed.
     """
-    path = find_weights(model, SUFFIXES)
-    return _load(path, path.stat().st_mtime_ns)
+    chosen = os.environ.get(BACKEND_VARIABLE, "")
+    if chosen and chosen not in _SUFFIX_OF:
+        raise OptionError(f"{BACKEND_VARIABLE}={chosen}: unknown; one of {', '.join(_SUFFIX_OF)}")
+    path = find_weights(model, (_SUFFIX_OF[chosen],) if chosen else SUFFIXES)
+    if chosen and path.suffix != _SUFFIX_OF[chosen]:
+        raise OptionError(f"{path}: {BACKEND_VARIABLE}={chosen} runs {_SUFFIX_OF[chosen]} files only")
+    found = _load(path, chosen, path.stat().st_mtime_ns)
+    if model in cards() and found.name != model:
+        raise FileError(f"{path}: holds the weights of {found.name}, not of {model}")
+    return found
 
 
 @lru_cache(maxsize=4)
-def _load(path: Path, _stamp: int) -> Method:
-    card, backend = _open(path)
+def _load(path: Path, chosen: str, _stamp: int) -> Method:
+    backend = _open(path, chosen)
+    card = backend.card
     if card.role != "restorer":
-        raise OptionError(f"{card.name} is an {card.role}, it does not restore pictures")
-    if card.fixed_size is not None and card.fixed_size[0] != card.fixed_size[1]:
+        raise OptionError(f"{card.name} does not restore pictures; it is of the kind {card.role!r}")
+    side = card.fixed_size[0] if card.fixed_size else None
+    if card.fixed_size is not None and card.fixed_size[1] != side:
         raise OptionError(
             f"{card.name} takes only pictures of {card.fixed_size[1]}x{card.fixed_size[0]} pixels"
         )
-    side = card.fixed_size[0] if card.fixed_size else None
+
+    def run_batch(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        return _apply(backend, card, images)
 
     def run(image: Image, _blur: Blur, _options: Options) -> Image:
-        return _apply(backend, card, image)
+        return run_batch(image[None])[0]
 
     return Method(
         name=card.name,
@@ -58,34 +103,42 @@ def _load(path: Path, _stamp: int) -> Method:
         multiple=side or card.size_multiple,
         side=side,
         needs_blur=False,
+        models=(str(path),),
+        run_batch=run_batch,
     )
 
 
-def _open(path: Path) -> tuple[ModelCard, Backend]:
+def _open(path: Path, chosen: str) -> _Described:
+    bf16 = chosen.endswith("-bf16")
+    if chosen.startswith("openvino"):
+        from unblur.runtime.openvino import OpenVinoBackend
+
+        return OpenVinoBackend(path, bf16=bf16)
     if path.suffix == ".onnx":
         from unblur.runtime.onnx import OnnxBackend
 
-        backend = OnnxBackend(path)
-        if METADATA_KEY not in backend.metadata:
-            raise OptionError(f"{path}: has no model card inside; export it with `unblur export`")
-        return parse_card(backend.metadata[METADATA_KEY], str(path)), backend
-    card = read_card(path)
+        return OnnxBackend(path)
     from unblur.runtime.torch import TorchBackend
 
-    return card, TorchBackend(path)
+    return TorchBackend(path, bf16=bf16)
 
 
-def _apply(backend: Backend, card: ModelCard, image: Image) -> Image:
-    """Pad to what the network takes, run, crop. A grey picture goes in as three equal channels."""
-    height, width, channels = image.shape
+def _apply(backend: Backend, card: ModelCard, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Pad to what the network takes, run, crop. Shape: (N, H, W, C) in and out.
+
+    To a network for colour a grey picture is three equal channels; to one for grey each channel is a picture.
+    """
+    count, height, width, channels = images.shape
     rows, columns = card.fixed_size or (
         -(-height // card.size_multiple) * card.size_multiple,
         -(-width // card.size_multiple) * card.size_multiple,
     )
-    colours = np.repeat(image, 3, axis=2) if channels == 1 and card.channels == 3 else image
-    padded = pad(colours, (0, rows - height, 0, columns - width), "reflect101")
-    batch = np.ascontiguousarray(padded.transpose(2, 0, 1)[None])
-    restored = backend.run(batch)[0].transpose(1, 2, 0)[:height, :width]
+    padding = 0, rows - height, 0, columns - width
+    batch = np.stack([pad(image, padding, "reflect101") for image in images]).transpose(0, 3, 1, 2)
+    if channels == 1 < card.channels:
+        batch = np.repeat(batch, card.channels, axis=1)
+    batch = batch.reshape(-1, card.channels, rows, columns)
+    restored = backend.run(np.ascontiguousarray(batch))[:, :, :height, :width]
     if channels == 1:
-        restored = restored.mean(axis=2, keepdims=True)
-    return np.clip(restored, 0, 1)
+        restored = restored.mean(axis=1, keepdims=True)
+    return np.clip(restored.reshape(count, channels, height, width).transpose(0, 2, 3, 1), 0, 1)
