@@ -217,6 +217,22 @@ def test_crops_refuse_what_is_too_small(tmp_path, draw, rng):
     assert cifar10.crops32([tmp_path / "icon.png"], 0, rng).shape == (0, 32, 32, 3)
 
 
+def test_photographs_that_will_not_do_are_told_and_passed_over(tmp_path, draw):
+    draw(tmp_path / "a.png", (64, 64, 3))
+    draw(tmp_path / "b.png", (63, 90, 3))
+    (tmp_path / "c.png").write_bytes((tmp_path / "a.png").read_bytes()[:200])
+    paths = [tmp_path / name for name in ("a.png", "b.png", "c.png")]
+    said = []
+    crops = cifar10.crops32(paths, 20, np.random.default_rng(1), warn=said.append)
+    assert (crops == crops[0]).all()  # only one crop fits into the one that is good
+    assert sorted(line.partition(":")[0] for line in said) == [str(path) for path in paths[1:]]
+    assert said[1].endswith("(skipped, 2 so far)")
+    with pytest.raises(FileError, match=r"[bc]\.png"):
+        cifar10.crops32(paths, 20, np.random.default_rng(1))
+    with pytest.raises(FileError, match=r"[bc]\.png"):
+        cifar10.crops32(paths[1:], 20, np.random.default_rng(1), warn=said.append)
+
+
 class Server(http.server.SimpleHTTPRequestHandler):
     """Serves files by range; `cut` breaks the next answer off after so many bytes."""
 

@@ -20,10 +20,21 @@ RECIPES = {
     for path in recipes.all_recipes(REPO / "recipes")
 }
 
-#: Networks that are so small that both set-ups are tried in the quick tests.
-LIGHT = ("unet16", "unet20", "resunet1", "large_kernel_cnn", "resnet8")
-#: Networks that are another one but for a detail.
-TWINS = ("unet_inputskip_6", "unet_no_tail", "caessc_d22_f128_half_no_sigmoid", "mscnn_tc", "srn_cifar/")
+#: What the quick tests try: one network of every family and every kind of data, the smallest that there is.
+QUICK = (
+    "unet20/cifar-u03-u8",
+    "unet20/cifar-u03-u8-plus",
+    "resunet1/cifar-int123-f32",
+    "eddensenet/cifar-int123-f32",
+    "srn_reds/reds",
+    "resnet8/reds-k3-k7-k11-plus",
+    "mscnn_ps/gopro",
+    "sigma_cnn_160x240/imagenet-halfnormal5-u8",
+    "sigma_cnn_144x256/reds-halfnormal5-u8-plus",
+    "unet_d3/reds",
+    "gan_generator/reds",
+    "gan_generator/reds-plus",
+)
 
 #: What the published sizes are reduced to, where the network takes any size.
 SMALLER = {
@@ -91,15 +102,7 @@ def loaded(name: str, roots: dict[str, Path]) -> Recipe:
 @pytest.mark.data
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(
-            name,
-            marks=[pytest.mark.slow]
-            if name.startswith(TWINS) or (name.endswith("-plus") and not name.startswith(LIGHT))
-            else [],
-        )
-        for name in RECIPES
-    ],
+    [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in RECIPES],
 )
 def test_three_steps(name: str, roots: dict[str, Path]) -> None:
     recipe = loaded(name, roots)

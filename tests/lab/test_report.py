@@ -50,7 +50,7 @@ def test_the_sample_shows_the_pictures(tmp_path: Path) -> None:
 @pytest.mark.parametrize("loss", [0.5, -20.0])
 def test_the_curve_is_a_picture(tmp_path: Path, loss: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    events = [{"event": "start"}]
+    events = [{"event": "start", "steps_per_epoch": 5}]
     events += [
         {"event": "epoch", "epoch": n, "loss": loss * 0.9**n, "validation": {"loss": loss}} for n in range(3)
     ]
@@ -58,6 +58,21 @@ def test_the_curve_is_a_picture(tmp_path: Path, loss: float, monkeypatch: pytest
     picture = files.Source.open(tmp_path / "curve.png").read()
     assert picture.shape == (400, 1000, 3)
     assert picture.std() > 10
+
+
+def test_there_is_a_curve_before_the_first_epoch_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    start = {"event": "start", "steps_per_epoch": 100}
+    report.save_curve(tmp_path / "curve.png", [start], "a test")
+    assert not (tmp_path / "curve.png").exists()
+    report.save_curve(
+        tmp_path / "curve.png",
+        [start, *({"event": "step", "steps": n, "loss": 1 / n} for n in (10, 20))],
+        "a test",
+    )
+    assert files.Source.open(tmp_path / "curve.png").read().std() > 10
 
 
 def test_the_summary_counts_every_weight() -> None:

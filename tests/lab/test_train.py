@@ -7,7 +7,9 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -295,6 +297,28 @@ def test_a_full_disk_leaves_the_checkpoint_whole(
     assert (tmp_path / LAST).read_bytes() == before
     assert not list(tmp_path.glob(".unblur-*"))
     assert train(recipe, tmp_path, resume=True).reason == "epochs"
+
+
+def test_a_disk_that_is_really_full(tiny: Make, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", os.fspath(disk)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only the superuser can make a small disk")
+    try:
+        recipe = tiny("run.checkpoint_minutes=0")
+        train(recipe, disk / "run", budget=0.0)
+        before = (disk / "run" / LAST).read_bytes()
+        free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize
+        (disk / "rest").write_bytes(bytes(free - len(before) // 2))
+        with pytest.raises(OutputError, match=r"last\.safetensors: cannot be written: No space left"):
+            train(recipe, disk / "run", resume=True)
+        assert (disk / "run" / LAST).read_bytes() == before
+        assert not list((disk / "run").glob(".unblur-*"))
+        (disk / "rest").unlink()
+        assert train(recipe, disk / "run", resume=True).steps == 15
+    finally:
+        subprocess.run(["umount", "-l", os.fspath(disk)], check=True)
 
 
 def test_bf16_keeps_weights_and_losses_in_float32(tiny: Make, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`unblur data`: sets of blurred and sharp pairs."""
+"""`unblur data`: public sets, and sets of blurred and sharp pairs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,33 @@ from unblur.cli import patches
 from unblur.cli.output import print_json, progress, warn
 from unblur.errors import FileError, InputError, OptionError, OutputError
 
-app = typer.Typer(no_args_is_help=True, help="Make and study data sets of blurred and sharp pairs.")
+app = typer.Typer(no_args_is_help=True, help="Fetch, make and study data sets.")
 app.command("patches")(patches.patches)
+
+
+@app.command("fetch")
+def fetch(
+    name: Annotated[str, typer.Argument(metavar="SET", help="Which set: cifar10.")],
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to put it into.")],
+    url: Annotated[
+        str | None, typer.Option(help="Another place of the same archive, such as a mirror.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a summary as one JSON object.")] = False,
+) -> None:
+    """Download a public set, verify its checksum and unpack it; called again it goes on where it stopped.
+
+    The others ask for a registration or come in several parts: fetch them by hand, their readers say what is missing.
+    """
+    from unblur.datasets import cifar10
+
+    if name.lower().replace("-", "") != "cifar10":
+        raise OptionError(f"unknown set {name!r}; cifar10 is the one that can be fetched")
+    with progress("fetching") as bar:
+        folder = cifar10.download(target, url=url or cifar10.URL, progress=bar.update)
+    if as_json:
+        print_json({"set": "cifar10", "folder": str(folder)})
+    else:
+        typer.echo(f"{folder}")
 
 
 @app.command("make")

@@ -9,7 +9,7 @@ import os
 import pickle
 import tarfile
 import tempfile
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -164,12 +164,19 @@ def extra_images(path: str | os.PathLike[str]) -> Pixels:
     return images
 
 
-def crops32(paths: Iterable[str | os.PathLike[str]], count: int, rng: np.random.Generator) -> Pixels:
+def crops32(
+    paths: Iterable[str | os.PathLike[str]],
+    count: int,
+    rng: np.random.Generator,
+    *,
+    warn: Callable[[str], object] | None = None,
+) -> Pixels:
     """Pictures like those of CIFAR out of photographs: random square crops, averaged by area to 32x32.
 
     Shape: (count, 32, 32, 3) uint8. Each crop takes a random photograph, a random side from 64 pixels to the
-    shorter side, and a random place. Every photograph is decoded at most once; grey ones give grey crops.
-    Raises FileError for no photographs, one that cannot be decoded, or one below 64 pixels a side.
+    shorter side, and a random place; grey photographs give grey crops. `warn` hears of each photograph that cannot
+    be decoded or is below 64 pixels a side, and the next one takes its place.
+    Raises FileError for no photographs or none that will do, and, without `warn`, for the first that will not.
     """
     photographs = [Path(path) for path in paths]
     if not photographs:
@@ -180,11 +187,22 @@ def crops32(paths: Iterable[str | os.PathLike[str]], count: int, rng: np.random.
     draws = rng.random((count, 3))
     for crop, chosen in enumerate(rng.integers(len(photographs), size=count)):
         wanted[int(chosen)].append(crop)
-    for chosen, of_this in wanted.items():
-        photograph = as_rgb(read(photographs[chosen]))
+    bad: set[int] = set()
+    queue = deque(wanted.items())
+    while queue:
+        chosen, of_this = queue.popleft()
+        try:
+            photograph = None if chosen in bad else _photograph(photographs[chosen])
+        except FileError as error:
+            bad.add(chosen)
+            if warn is None or len(bad) == len(photographs):
+                raise
+            warn(f"{error} (skipped, {len(bad)} so far)")
+            photograph = None
+        if photograph is None:
+            queue.append(((chosen + 1) % len(photographs), of_this))
+            continue
         height, width = photograph.shape[:2]
-        if min(height, width) < 64:
-            raise FileError(f"{photographs[chosen]}: {width}x{height}; crops need 64 pixels a side")
         for crop in of_this:
             side = 64 + int(draws[crop, 0] * (min(height, width) - 63))
             top, left = (
@@ -270,6 +288,14 @@ def _unpack(archive: Path, folder: Path) -> None:
 
 def _reason(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _photograph(path: Path) -> Pixels:
+    """A photograph with room for crops."""
+    photograph = as_rgb(read(path))
+    if min(photograph.shape[:2]) < 64:
+        raise FileError(f"{path}: {photograph.shape[1]}x{photograph.shape[0]}; crops need 64 pixels a side")
+    return photograph
 
 
 def _average(crop: Pixels) -> Pixels:

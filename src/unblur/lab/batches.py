@@ -449,13 +449,16 @@ def _cifar10(data: recipe.Cifar10, warn: Callable[[str], None]) -> tuple[Array, 
     whole = cifar10.Cifar10.open(data.root, strict=data.strict)
     if not whole.complete:
         warn(f"{data.root}: a part of CIFAR-10, {len(whole)} of 50000 training images")
+    if whole.skipped:
+        warn(f"{data.root}: skipped: {some(whole.skipped)}")
     train, held_out = split(len(whole), cifar10.SPLITS[data.split], seed=data.split_seed)
     images, ids = [whole.images[train]], [train]
     more = [cifar10.extra_images(data.root / path) for path in data.extra]
     if data.crops and data.photographs is not None:
         photographs = folder.pictures(data.root / data.photographs, strict=data.strict)
         rng = np.random.default_rng([data.split_seed, _CROPS])
-        more.append(cifar10.crops32(photographs.paths, data.crops, rng))
+        _tell(photographs, data.root / data.photographs, warn)
+        more.append(cifar10.crops32(photographs.paths, data.crops, rng, warn=None if data.strict else warn))
     for extra in more:
         images.append(extra)
         ids.append(ids[-1].max() + len(whole) + np.arange(len(extra)))

@@ -153,23 +153,30 @@ class Stopwatch:
 
 
 def save_curve(path: Path, events: Sequence[Mapping[str, Any]], title: str) -> None:
-    """Draw training and validation loss over the epochs, on a linear and on a logarithmic axis, as a PNG."""
+    """Draw the loss over the epochs, on a linear and on a logarithmic axis, as a PNG.
+
+    events: of a log. Single steps are shown faintly, so that there is a curve before the first epoch is over.
+    """
     from matplotlib.figure import Figure
 
+    length = next((event["steps_per_epoch"] for event in events if event["event"] == "start"), 1)
+    steps = [(event["steps"] / length, event["loss"]) for event in events if event["event"] == "step"]
     epochs = [event for event in events if event["event"] == "epoch"]
-    if not epochs:
+    training = [(event["epoch"] + 1, event["loss"]) for event in epochs]
+    held_out = [(event["epoch"] + 1, event["validation"]["loss"]) for event in epochs if event["validation"]]
+    if not steps and not epochs:
         return
     figure = Figure(figsize=(10, 4))
+    positive = all(loss > 0 for _, loss in [*steps, *training, *held_out])
+    marker = "." if len(epochs) < 40 else ""
     for axes, scale in zip(figure.subplots(1, 2), ("linear", "log"), strict=True):
-        numbers = [event["epoch"] + 1 for event in epochs]
-        marker = "." if len(epochs) < 40 else ""
-        axes.plot(numbers, [event["loss"] for event in epochs], marker=marker, label="training")
-        held_out = [
-            (event["epoch"] + 1, event["validation"]["loss"]) for event in epochs if event["validation"]
-        ]
-        if held_out:
-            axes.plot(*zip(*held_out, strict=True), marker=marker, label="validation")
-        positive = all(event["loss"] > 0 for event in epochs) and all(loss > 0 for _, loss in held_out)
+        for points, looks in (
+            (steps, {"color": "C0", "alpha": 0.3, "linewidth": 0.8, "label": "single steps"}),
+            (training, {"color": "C0", "marker": marker, "label": "training"}),
+            (held_out, {"color": "C1", "marker": marker, "label": "validation"}),
+        ):
+            if points:
+                axes.plot(*zip(*points, strict=True), **looks)
         axes.set(xlabel="epoch", ylabel="loss", yscale=scale if positive else "linear")
         axes.grid(visible=True, alpha=0.3)
         axes.legend()

@@ -42,7 +42,7 @@ ROLLBACKS = 10
 #: Steps between the moments at which several processes agree on stopping and on checkpoints.
 AGREE_EVERY = 10
 #: Seconds between pictures of the progress.
-PICTURES_EVERY = 30.0
+PICTURES_EVERY = 60.0
 #: Pictures in the sample.
 SAMPLES = 6
 

@@ -61,6 +61,7 @@ def train(
     net = make_net(fabric, recipe, training)
     objective: Objective = (Regression if recipe.gan is None else Adversarial)(fabric, recipe, net)
     run = Run(fabric, recipe, Path(out), objective, training, held_out, budget, say)
+    show = show and fabric.is_global_zero
     with run.listening(), report.Bar(recipe.net.name, recipe.stop.epochs * training.steps, show) as bar:
         run.begin(saved)
         if saved is None:
@@ -97,6 +98,8 @@ def fit(run: Run, bar: report.Bar) -> Outcome:
             if wish.stop:
                 stream.close()
                 return run.end(wish.stop)
+            if logging:
+                run.pictures()
         run.share_buffers()
         with run.evaluating():
             every = recipe.loss.scales == "all"
