@@ -56,6 +56,8 @@ def test_type_dtype_and_shape_are_kept(method, dtype, shape, rng):
 @pytest.mark.parametrize("shape", [(1, 1), (1, 1, 3), (1, 200, 3), (200, 1), (2, 3, 3), (7, 5)])
 @pytest.mark.parametrize("known", [True, False])
 def test_every_size_from_one_pixel_up(method, shape, known, rng):
+    if not known and unblur.METHODS[method].models:
+        pytest.skip("needs weights to find a blur")
     array = rng.integers(0, 255, shape, dtype=np.uint8)
     assert unblur.restore(array, method, sigma=1.0 if known else None).image.shape == shape
 

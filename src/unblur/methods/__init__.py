@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from unblur.errors import OptionError
-from unblur.methods import auto, classical, network
+from unblur.methods import auto, classical, cnn_rl, network
 from unblur.methods.base import Method, Options
 from unblur.models import cards
 
@@ -27,6 +27,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             classical.WIENER,
             classical.TOTAL_VARIATION,
             classical.BLIND,
+            cnn_rl.CNN_RL,
+            cnn_rl.CNN_RL_STITCH,
         )
     }
 )
@@ -35,10 +37,15 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 def get(name: str) -> Method:
     """The method of that name: a row of `METHODS`, a model by name, or a file of weights.
 
+    `cnn-rl:MODEL` and `cnn-rl-stitch:MODEL` are those rows with another sigma-CNN, by name or file.
+
     Raises OptionError naming the nearest, FileError for weights that are not there or damaged.
     """
     if name in METHODS:
         return METHODS[name]
+    row, _, model = name.partition(":")
+    if model and row in cnn_rl.MODELS:
+        return cnn_rl.method(row, model)
     if name in cards() or Path(name).suffix in network.SUFFIXES:
         return network.method(name)
     near = difflib.get_close_matches(name, [*METHODS, *cards()], n=1)
