@@ -63,17 +63,21 @@ def main(
     if as_json:
         typer.echo(json.dumps({"machine": machine(), "rows": rows}))
         return
-    typer.echo(machine() + "\n")
+    typer.echo(f"{machine()}\n\n{markdown(rows)}")
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """The table; the best of a row in bold."""
     head = ["network", "batch", "GMACs/Mpx", *BACKENDS, "rounds"]
-    typer.echo(line(head) + "\n" + line(["---", "---", *["---:"] * (len(head) - 2)]))
+    lines = [line(head), line(["---", "---", *["---:"] * (len(head) - 2)])]
     for row in rows:
         speeds = [row["megapixels_per_second"][name] for name in BACKENDS]
-        best = max(speeds)
-        cells = [f"**{speed:.3g}**" if speed == best else f"{speed:.3g}" for speed in speeds]
+        cells = [f"**{speed:.3g}**" if speed == max(speeds) else f"{speed:.3g}" for speed in speeds]
         batch = "x".join(map(str, row["shape"]))
-        typer.echo(
+        lines.append(
             line([row["name"], batch, f"{row['gmacs_per_megapixel']:.1f}", *cells, str(row["rounds"])])
         )
+    return "\n".join(lines)
 
 
 def line(cells: list[str]) -> str:
