@@ -12,7 +12,7 @@ from pathlib import Path
 import tomli_w
 
 from unblur import models, nets
-from unblur.nets.cost import gmacs_per_megapixel, parameters
+from unblur.nets.cost import bytes_per_pixel, gmacs_per_megapixel, parameters
 
 #: What each report's networks are for.
 KINDS = {
@@ -45,6 +45,7 @@ def main() -> None:
             "parameters": counted.trainable,
             "total_parameters": counted.total,
             "gmacs_per_megapixel": round(gmacs_per_megapixel(name), 3),
+            "bytes_per_pixel": bytes_per_pixel(name),
             "channels": spec.channels,
             "size_multiple": spec.size_multiple,
             "fixed_size": spec.fixed_size,

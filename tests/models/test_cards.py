@@ -10,7 +10,7 @@ from safetensors.torch import save_file as torch_save
 
 from unblur import models, nets
 from unblur.errors import FileError, OptionError, OutputError
-from unblur.nets.cost import gmacs_per_megapixel, parameters
+from unblur.nets.cost import bytes_per_pixel, gmacs_per_megapixel, parameters
 
 #: Trainable parameters as published or derived from the published layer formulas.
 PUBLISHED = {
@@ -76,6 +76,7 @@ def test_a_card_says_what_the_network_is(name):
 @pytest.mark.parametrize("name", ["unet20", "resunet3", "srn_reds", "sigma_cnn_pool", "nafnet16"])
 def test_the_cost_on_a_card_is_the_measured_one(name):
     assert models.card(name).gmacs_per_megapixel == pytest.approx(gmacs_per_megapixel(name), abs=1e-3)
+    assert models.card(name).bytes_per_pixel == bytes_per_pixel(name)
 
 
 def test_an_unknown_model_names_the_nearest():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
-from unblur.nets.cost import count, gmacs_per_megapixel, macs
+from unblur.nets.cost import activations, bytes_per_pixel, count, gmacs_per_megapixel, macs
 
 
 def test_layers_by_hand():
@@ -32,3 +32,11 @@ def test_presets_by_hand():
         per_pixel += convs / 4**k
     # E1's second convolution is 16 to 16, counted above as c * c * 9; its first is 3 to 16.
     assert gmacs_per_megapixel("unet20") == pytest.approx(per_pixel / 1e3)
+
+
+def test_memory_by_hand():
+    # In and out of the larger convolution; the picture itself is the caller's.
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 4, 3, padding=1))
+    assert activations(net, (1, 3, 16, 16)) == 4 * (8 + 4) * 16 * 16
+    # Seven skips of 128 channels, what goes in and what comes out.
+    assert bytes_per_pixel("red30") == 4 * 128 * 9

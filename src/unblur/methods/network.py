@@ -43,8 +43,8 @@ _SUFFIX_OF = {
     "torch-bf16": ".safetensors",
 }
 
-#: Activations of a convolutional network at full resolution, for each pixel of a tile: some 128 channels of float32.
-BYTES_PER_PIXEL = 512
+#: For each pixel, beside the network's own activations: the picture as it goes in, comes out, and is cut.
+_BYTES_AROUND = 128
 
 _UNKNOWN = Blur("none", confidence=0.0)
 
@@ -99,7 +99,7 @@ def _load(path: Path, chosen: str, _stamp: int) -> Method:
         run=run,
         # A network that sees the whole picture is given large tiles that overlap well.
         halo=lambda _blur, _options: 0 if side else card.halo if card.halo is not None else 64,
-        bytes_per_pixel=BYTES_PER_PIXEL,
+        bytes_per_pixel=card.bytes_per_pixel + _BYTES_AROUND,
         multiple=side or card.size_multiple,
         side=side,
         needs_blur=False,

@@ -42,6 +42,7 @@ class ModelCard(_Facts):
     `output_range`, not clamped; an estimator gives (N,) standard deviations in pixels, a discriminator (N,)
     logits. size_multiple: H and W must be multiples of it. fixed_size: the only (H, W) it takes, or None.
     halo: an output pixel depends on input at most so many pixels away; None for the whole picture.
+    bytes_per_pixel: of activations that are alive at once, for each pixel of a picture.
     parameters: trainable. arguments: of its constructor. loss: what it is trained with by default.
     blur_kinds: what it was made for. trained_on, licence: of the weights; empty for a network without any.
     sha256: of the file of weights, empty where there is none.
@@ -56,6 +57,7 @@ class ModelCard(_Facts):
     parameters: int
     total_parameters: int
     gmacs_per_megapixel: float
+    bytes_per_pixel: int = 1024
     channels: int = 3
     input_range: tuple[float, float] = (0.0, 1.0)
     output_range: tuple[float, float] = (0.0, 1.0)

@@ -85,12 +85,13 @@ class Spec:
 
     def card(self) -> str:
         """The network as a model card, in JSON: what travels with its weights."""
-        from unblur.nets.cost import gmacs_per_megapixel
+        from unblur.nets.cost import bytes_per_pixel, gmacs_per_megapixel
 
         own = {"factory", "running_stats", "inner_range"}
         facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in own}
         facts["total_parameters"] = self.total
         facts["gmacs_per_megapixel"] = round(gmacs_per_megapixel(self.name), 3)
+        facts["bytes_per_pixel"] = bytes_per_pixel(self.name)
         # The factory itself says which of its arguments are none: a card's table has no such value.
         facts["arguments"] = {key: value for key, value in self.arguments.items() if value is not None}
         return json.dumps(facts)
