@@ -1,4 +1,4 @@
-"""`unblur export`: from weights to a file that restores pictures."""
+"""`unblur export` and `unblur models`: from weights to a file that restores pictures."""
 
 import json
 import sys
@@ -167,3 +167,32 @@ def test_without_what_it_needs(unblur, saved, tmp_path, monkeypatch, absent):
     monkeypatch.setitem(sys.modules, absent, None)
     refused(unblur("export", weights, "-o", tmp_path / "net.onnx"), "pip install 'unblur[train]'")
     assert not (tmp_path / "net.onnx").exists()
+
+
+def test_models_as_json(unblur):
+    listed = json.loads(unblur("models", "--json").out)
+    assert [row["name"] for row in listed] == list(models.cards())
+    for row in listed:
+        with torch.device("meta"):
+            assert row["parameters"] == count(nets.create(row["name"])).trainable
+        assert row["gmacs_per_megapixel"] > 0
+        assert {"family", "size_multiple", "halo", "trained_on", "results"} <= set(row)
+    (one,) = json.loads(unblur("models", "unet20", "--json").out)
+    assert one == models.card("unet20").to_dict()
+
+
+def test_models_as_text(unblur, saved, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    table = unblur("models").out
+    for card in models.cards().values():
+        (line,) = [line for line in table.splitlines() if f"│ {card.name} " in line]
+        assert f" {card.parameters:,} " in line
+        assert f" {card.gmacs_per_megapixel:.1f} " in line
+        size = "32x32" if card.name == "srn_cifar_lstm" else f"multiples of {card.size_multiple}"
+        assert size in line or card.role != "restorer"
+    weights, _, _ = saved("unet16", **OPTIONS["unet16"])
+    text = unblur("models", weights).out
+    assert "trained_on           nothing" in text
+    assert "halo                 51" in text
+    refused(unblur("models", "unet2O"), "did you mean 'unet20'")
+    refused(unblur("models", "missing.onnx"), "missing.onnx")

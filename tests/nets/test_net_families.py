@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unblur.nets import create
+from unblur.nets import create, names, spec
 from unblur.nets.cost import count
 
 
@@ -96,34 +96,41 @@ def test_caessc_halves_inside():
     assert net.encoder[0](torch.rand(1, 3, 16, 16)).shape == (1, 4, 8, 8)
 
 
+#: Lowest and highest value that a network can give; those without are linear, or add to the picture.
+BOUNDS = {
+    **dict.fromkeys(("unet20", "unet16", "caessc_d22_f128_half_no_sigmoid"), (0, None)),
+    **dict.fromkeys(names(family="resunet") + names(family="eddensenet"), (0, 1)),
+    **dict.fromkeys(("caessc_d30_f64", "caessc_d22_f128_half", "srn_cifar", "srn_cifar_lstm"), (0, 1)),
+}
+
+
 @torch.no_grad()
-@pytest.mark.parametrize(
-    ("name", "low", "high"),
-    [
-        ("unet20", 0, None),
-        ("unet16", 0, None),
-        ("resunet1", 0, 1),
-        ("eddensenet", 0, 1),
-        ("caessc_d30_f64", 0, 1),
-        ("caessc_d22_f128_half_no_sigmoid", 0, None),
-        ("srn_cifar", 0, 1),
-        ("srn_reds", None, None),
-        ("unet_inputskip", None, None),
-        ("mscnn_ps", None, None),
-        ("unet_d3", None, None),
-        ("red30", None, None),
-    ],
-)
-def test_output_activation(name, low, high):
-    """Far-off weights drive the output out of bounds, unless an activation holds it."""
-    net = create(name).eval()
-    last = [module for module in net.modules() if isinstance(module, nn.Conv2d | nn.BatchNorm2d)]
-    for module in last:
-        if module.weight.shape[0] == 3 and module.bias is not None:
-            module.bias.copy_(torch.tensor([-50.0, 0.0, 50.0]))
-    y = net(torch.rand(1, 3, 32, 32))
-    assert (float(y.min()) >= low) if low is not None else (float(y.min()) < -1)
-    assert (float(y.max()) <= high) if high is not None else (float(y.max()) > 2)
+@pytest.mark.parametrize("name", [*names(role="restorer"), "sigma_cnn_pool", "gan_discriminator"])
+def test_output_activation(name):
+    """Far-off biases of the last layer drive the output out of bounds, unless an activation holds it."""
+    # Without sharing, the coarser scales keep their bias.
+    net = create(name, **({"share_weights": False} if name.startswith("srn_paper") else {})).eval()
+    ran = []
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.Linear):
+            module.register_forward_hook(lambda module, _in, _out: ran.append(module))
+    row = spec(name)
+    x = torch.rand(1, row.channels, *(row.fixed_size or (16, 16)))
+    net(x)
+    for bias in (-50.0, 50.0):
+        if ran[-1].bias is None:
+            ran[-1].bias = nn.Parameter(torch.empty(ran[-1].out_channels))
+        ran[-1].bias.fill_(bias)
+        low, high = BOUNDS.get(name, (None, None))
+        y = net(x)
+        if bias < 0:
+            assert (
+                float(y.max()) < -1 if low is None else low <= float(y.min()) <= float(y.max()) < low + 0.01
+            )
+        else:
+            assert (
+                float(y.min()) > 2 if high is None else high - 0.01 < float(y.min()) <= float(y.max()) <= high
+            )
 
 
 def test_final_activation_is_an_option():
@@ -257,14 +264,34 @@ def test_unet_d3_starts_as_he_says():
     assert up.std() == pytest.approx((2 / (4 * 512)) ** 0.5, rel=0.01)
 
 
-@pytest.mark.parametrize("name", ["unet20", "resunet1", "mscnn_ps", "srn_reds", "gan_generator"])
+@pytest.mark.parametrize(
+    "name",
+    ["unet20", "resunet1", "eddensenet", "caessc_d30_f64", "srn_cifar", "srn_reds", "mscnn_ps", "large_kernel_cnn",
+     "resnet8", "red30", "gan_generator", "gan_discriminator", "sigma_cnn_160x240", "sigma_cnn_pool"],
+)  # fmt: skip
 def test_others_start_as_glorot_says(name):
     for key, module in create(name).named_modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and "recurrent" not in key:
-            a, b = module.weight.shape[:2]
-            limit = (6 / (module.weight[0, 0].numel() * (a + b))) ** 0.5
-            assert 0.8 * limit < module.weight.abs().max() <= limit, key
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear) and "recurrent" not in key:
+            weight = module.weight.detach()
+            a, b = weight.shape[:2]
+            limit = (6 / (weight[0, 0].numel() * (a + b))) ** 0.5
+            assert weight.abs().max() <= limit, key
+            if weight.numel() > 1000:
+                assert weight.abs().max() > 0.97 * limit, key
+                assert weight.std() == pytest.approx(limit / 3**0.5, rel=0.1), key
             assert module.bias is None or "cell" in key or not module.bias.any(), key
+
+
+@pytest.mark.parametrize("name", ["srn_cifar_lstm", "srn_reds", "srn_paper"])
+def test_recurrent_cells_start_orthogonal_and_remembering(name):
+    for scale in create(name).scales:
+        cell = scale.memory.cell
+        i, forget, c, o = cell.kernel.bias.chunk(4)
+        assert (forget == 1).all()
+        assert not torch.cat((i, c, o)).any()
+        rows = cell.recurrent.weight.flatten(1)
+        gram = rows @ rows.T if rows.shape[0] <= rows.shape[1] else rows.T @ rows
+        torch.testing.assert_close(gram, torch.eye(len(gram)), rtol=0, atol=1e-5)
 
 
 def test_mscnn_options():
@@ -274,6 +301,53 @@ def test_mscnn_options():
     assert blocks[0].body[0].kernel_size == (5, 5)
     assert not isinstance(net.scales[0][1], nn.ReLU)
     assert isinstance(create("mscnn_ps").scales[0][1], nn.ReLU)
+
+
+def test_the_paper_s_mscnn_has_40_convolutions_a_level():
+    with torch.device("meta"):
+        net = create("mscnn_paper")
+    for level in net.scales:
+        convs = [module for module in level.modules() if isinstance(module, nn.Conv2d)]
+        assert len(convs) == 40
+        assert {module.kernel_size for module in convs} == {(5, 5)}
+        assert not isinstance(level[1], nn.ReLU)
+
+
+@pytest.mark.parametrize("width", [16, 32])
+def test_nafnet_stages(width):
+    with torch.device("meta"):
+        net = create(f"nafnet{width}")
+    assert [len(stage) for stage in net.encoder] == [1, 1, 1, 28]
+    assert [len(stage) for stage in net.decoder] == [1, 1, 1, 1]
+    assert len(net.middle) == 1
+    reduced = [module.out_channels for module in net.reduce]
+    assert reduced == [2 * width, 4 * width, 8 * width, 16 * width]
+
+
+@pytest.mark.parametrize("name", ["unet20", "unet16", "unet_inputskip", "unet_inputskip_6", "unet_d3"])
+def test_unet_stages(name):
+    """Convolutions of each stage, down to the bottom and up again, and behind them."""
+    published = {
+        "unet20": ([16, 32, 64, 128, 256], [2] * 5, [2] * 4, 0, 0),
+        "unet16": ([16, 32, 64, 128], [2] * 4, [2] * 3, 0, 0),
+        "unet_inputskip": ([64, 128, 256, 512], [2, 2, 2, 3], [2, 3, 1], 5, 2),
+        "unet_inputskip_6": ([64, 128, 256, 512], [2, 2, 2, 3], [2, 3, 1], 6, 2),
+        "unet_d3": ([64, 128, 256, 512], [2] * 4, [2] * 3, 0, 0),
+    }
+    widths, down, up, tail, head = published[name]
+    with torch.device("meta"):
+        net = create(name)
+
+    def convs(stage: nn.Module) -> list[int]:
+        return [module.out_channels for module in stage.modules() if isinstance(module, nn.Conv2d)]
+
+    assert [convs(stage) for stage in net.encoder] == [[w] * n for w, n in zip(widths, down, strict=True)]
+    rising = widths[-2::-1]
+    assert [convs(stage) for stage in net.decoder] == [[w] * n for w, n in zip(rising, up, strict=True)]
+    assert convs(net.tail) == [widths[0]] * tail
+    assert convs(net.head) == [128] * head
+    assert net.skip_first == (name in ("unet20", "unet16"))
+    assert net.reinject == name.startswith("unet_inputskip")
 
 
 def test_mscnn_gradient_flows_through_the_enlargement():
@@ -313,6 +387,21 @@ def test_discriminator_sizes():
             module.register_forward_hook(lambda _m, _i, out: seen.append(tuple(out.shape[2:])))
     net(torch.rand(2, 3, 144, 256))
     assert seen == [(72, 128), (36, 64), (18, 32), (9, 16), (5, 8), (1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("sigma_cnn_160x240", (39, 59)), ("sigma_cnn_144x256", (35, 63)), ("sigma_cnn_pool", (1, 1))],
+)
+def test_sigma_cnn_stages(name, size):
+    """Two poolings of 3x3 by 2 without padding, then three dense layers of ten and the scalar."""
+    net = create(name).eval()
+    features = net.features(torch.rand(1, 3, *(spec(name).fixed_size or (50, 60))))
+    assert features.shape == (1, 30, *size)
+    dense = [module.weight.shape for module in net.head if isinstance(module, nn.Linear)]
+    assert dense == [(10, 30 * size[0] * size[1]), (10, 10), (10, 10), (1, 10)]
+    widths = [module.out_channels for module in net.features if isinstance(module, nn.Conv2d)]
+    assert widths == [10, 20, 30]
 
 
 def test_sigma_cnn_normalises_inside():
