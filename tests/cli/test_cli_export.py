@@ -182,14 +182,16 @@ def test_models_as_json(unblur):
 
 
 def test_models_as_text(unblur, saved, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "60")
     table = unblur("models").out
     for card in models.cards().values():
-        (line,) = [line for line in table.splitlines() if f"│ {card.name} " in line]
-        assert f" {card.parameters:,} " in line
-        assert f" {card.gmacs_per_megapixel:.1f} " in line
-        size = "32x32" if card.name == "srn_cifar_lstm" else f"multiples of {card.size_multiple}"
-        assert size in line or card.role != "restorer"
+        (line,) = [line for line in table.splitlines() if line.split()[:1] == [card.name]]
+        rest = line.split()[1:]
+        assert rest[:3] == [card.family, f"{card.parameters:,}", f"{card.gmacs_per_megapixel:.1f}"]
+        size = (
+            f"{card.fixed_size[1]}x{card.fixed_size[0]} only" if card.fixed_size else f"{card.size_multiple}"
+        )
+        assert rest[3:-2] == [*size.split(), "all" if card.halo is None else f"{card.halo}"]
     weights, _, _ = saved("unet16", **OPTIONS["unet16"])
     text = unblur("models", weights).out
     assert "trained_on           nothing" in text

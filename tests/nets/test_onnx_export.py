@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 
-from unblur.errors import MissingExtraError, OutputError
+from unblur.errors import MissingExtraError, OptionError, OutputError
 from unblur.models import METADATA_KEY, card, parse_card
 from unblur.nets import PRESETS, create, spec
 from unblur.nets.export import to_onnx
@@ -98,6 +98,14 @@ def test_card_and_half_precision_weights(tmp_path):
     net.half().float()
     with torch.no_grad():
         np.testing.assert_allclose(b, net(x).numpy(), rtol=0, atol=1e-5 * max(1, np.abs(b).max()))
+
+
+def test_what_half_precision_cannot_hold(tmp_path):
+    net = create("large_kernel_cnn", width=4).eval()
+    torch.nn.init.constant_(net.body[0].weight, 1e5)
+    with pytest.raises(OptionError, match="too large for half precision; export without --fp16"):
+        to_onnx(net, card("large_kernel_cnn"), tmp_path / "net.onnx", fp16=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_onnx(tmp_path, monkeypatch):

@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+#: Of the list, at least, in characters.
+_WIDTH = 120
+
 
 def models(
     name: Annotated[
@@ -39,22 +42,25 @@ def models(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("name", "family", "parameters", "GMACs/Mpx", "takes", "halo", "trained on", "reached")
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("name", no_wrap=True)
+    table.add_column("family", no_wrap=True)
+    for heading in ("parameters", "GMACs/Mpx", "multiple of", "halo"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("trained on", min_width=10)
+    table.add_column("reached", min_width=10)
     for one in chosen:
-        takes = (
-            f"{one.fixed_size[1]}x{one.fixed_size[0]}"
-            if one.fixed_size
-            else f"multiples of {one.size_multiple}"
-        )
+        fixed = f"{one.fixed_size[1]}x{one.fixed_size[0]} only" if one.fixed_size else ""
         reached = "; ".join(f"{result.suite} {result.psnr:.2f} dB" for result in one.results)
         table.add_row(
             one.name,
             one.family,
             f"{one.parameters:,}",
             f"{one.gmacs_per_megapixel:.1f}",
-            takes,
+            fixed or str(one.size_multiple),
             "all" if one.halo is None else str(one.halo),
             one.trained_on or "-",
             reached or "-",
         )
-    Console().print(table)
+    # Names are there to be copied: better a long line than half a name.
+    Console(width=max(Console().width, _WIDTH)).print(table)

@@ -7,10 +7,11 @@ import os
 import warnings
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
-from unblur.errors import MissingExtraError, OutputError
+from unblur.errors import MissingExtraError, OptionError, OutputError
 from unblur.files import write_file
 from unblur.models import METADATA_KEY, ModelCard
 
@@ -31,8 +32,8 @@ def to_onnx(
     network has a fixed size. `fp16` stores the weights in half precision; they are widened when the file is
     loaded, so that arithmetic, input and output stay float32. The card travels in the file's metadata. The
     module's mode and weights are left as they were.
-    Raises MissingExtraError if onnx is not installed, OutputError where the file exists (unless `overwrite`) or
-    cannot be written.
+    Raises MissingExtraError if onnx is not installed, OptionError for weights too large for half precision,
+    OutputError where the file exists (unless `overwrite`) or cannot be written.
     """
     try:
         import onnx
@@ -78,7 +79,11 @@ def _store_half(model: onnx.ModelProto) -> None:  # type: ignore[name-defined]  
         if weight.data_type != TensorProto.FLOAT or not weight.dims:
             continue
         wide = weight.name
-        half = numpy_helper.from_array(numpy_helper.to_array(weight).astype("float16"), f"{wide}.half")
+        with np.errstate(over="ignore"):
+            values = numpy_helper.to_array(weight).astype(np.float16)
+        if not np.isfinite(values).all():
+            raise OptionError(f"{wide}: too large for half precision; export without --fp16")
+        half = numpy_helper.from_array(values, f"{wide}.half")
         weight.CopyFrom(half)
         casts.append(helper.make_node("Cast", [half.name], [wide], to=TensorProto.FLOAT))
     for i, cast in enumerate(casts):
