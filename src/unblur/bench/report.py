@@ -174,7 +174,8 @@ def _printed(figures: Iterable[Row]) -> Table:
 
 def _tests(results: Results) -> Table:
     rows = []
-    for a, b in itertools.combinations(results.records, 2):
+    ranked = sorted(results.records, key=lambda record: (-record.row["psnr_mean"], record.name))
+    for a, b in itertools.combinations(ranked, 2):
         difference = a.psnrs() - b.psnrs()
         low, high = bootstrap_interval(difference, rng=np.random.default_rng(0))
         try:
@@ -266,27 +267,25 @@ class _Images:
     """Every picture once, as data that the page carries."""
 
     def __init__(self) -> None:
-        self.data: dict[str, str] = {}
-        self._tiny: dict[str, bool] = {}
+        self.data: dict[str, int] = {}
+        self._known: dict[Path, tuple[int, bool]] = {}
 
     def tag(self, path: Path, alt: str, width: int | None = None) -> str:
-        """An <img> of a picture, or nothing where it was not kept."""
-        key = str(path)
-        if key not in self.data:
+        """An <img> of a picture, or nothing where it was not kept. width: of a tiny one, in pixels."""
+        if path not in self._known:
             if not path.is_file():
                 return ""
             pixels = files.Source.open(path).read()
             height, across = pixels.shape[:2]
-            self._tiny[key] = max(height, across) <= _TINY
+            tiny = max(height, across) <= _TINY
             top, left = max(height - _SHOWN[1], 0) // 2, max(across - _SHOWN[0], 0) // 2
             pixels = pixels[top : top + _SHOWN[1], left : left + _SHOWN[0]]
-            kind = "png" if self._tiny[key] else "jpeg"
-            raw = files.encode(pixels, f".{kind}", quality=None if kind == "png" else 92)
-            self.data[key] = f"data:image/{kind};base64,{base64.b64encode(raw).decode()}"
-        number = list(self.data).index(key)
-        look = ' class="tiny"' if self._tiny[key] else ""
-        wide = f' width="{width}"' if width and self._tiny[key] else ""
-        return f'<img data-i="{number}" alt="{html.escape(alt)}"{look}{wide}>'
+            raw = files.encode(pixels, "png") if tiny else files.encode(pixels, "jpeg", quality=92)
+            coded = f"data:image/{'png' if tiny else 'jpeg'};base64,{base64.b64encode(raw).decode()}"
+            self._known[path] = self.data.setdefault(coded, len(self.data)), tiny
+        number, tiny = self._known[path]
+        look = f' class="tiny"{f" width={width}" if width else ""}' if tiny else ""
+        return f'<img data-i="{number}" alt="{html.escape(alt)}"{look}>'
 
 
 def _page(results: Sequence[Results], published: Mapping[str, Any]) -> str:
@@ -315,7 +314,7 @@ def _page(results: Sequence[Results], published: Mapping[str, Any]) -> str:
     links = " ".join(f'<a href="#{one.about["suite"]}">{one.about["suite"]}</a>' for one in results)
     machine = results[0].records[0].whole
     made = f"{', '.join(f'{k} {v}' for k, v in machine['versions'].items())}; {machine['cores']} cores"
-    carried = json.dumps(list(images.data.values())).replace("</", "<\\/")
+    carried = json.dumps(list(images.data)).replace("</", "<\\/")
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>unblur bench</title>'
         '<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
@@ -329,24 +328,26 @@ def _page(results: Sequence[Results], published: Mapping[str, Any]) -> str:
 
 def _html_table(table: Table) -> str:
     winners = {column: _winner(table, column, sign) for column, sign in table.best.items()}
-    head = "".join(f"<th>{html.escape(title)}</th>" for title in table.columns)
+    words = {
+        column
+        for column in range(len(table.columns))
+        if column == 0 or any(row[column][:1].isalpha() for row in table.rows)
+    }
+    head = "".join(
+        f'<th class="{"text" if column in words else ""}">{html.escape(title)}</th>'
+        for column, title in enumerate(table.columns)
+    )
     rows = []
     for row in table.rows:
-        cells = "".join(
-            f'<td class="{_look(cell, column, winners)}">{html.escape(cell)}</td>'
-            for column, cell in enumerate(row)
-        )
-        rows.append(f"<tr>{cells}</tr>")
+        cells = []
+        for column, cell in enumerate(row):
+            look = "best" if winners.get(column) == cell else "text" if column in words else ""
+            cells.append(f'<td class="{look}">{html.escape(cell)}</td>')
+        rows.append(f"<tr>{''.join(cells)}</tr>")
     return (
         f'<div class="scroll"><table class="sorts"><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
-
-
-def _look(cell: str, column: int, winners: Mapping[int, str]) -> str:
-    if winners.get(column) == cell:
-        return "best"
-    return "text" if cell[:1].isalpha() else ""
 
 
 def _winner(table: Table, column: int, sign: int) -> str:
@@ -425,7 +426,10 @@ def _histograms(one: Results) -> str:
         return ""
     gains = [np.array([line["gain"] for line in record.lines]) for record in records]
     low, high = min(-1.0, max(min(g.min() for g in gains), -10.0)), max(1.0, *(g.max() for g in gains))
-    edges = np.linspace(low, high, _GAIN_BINS + 1)
+    step = (high - low) / _GAIN_BINS
+    # Nought is where a bin begins, so that what neither won nor lost is no loss.
+    edges = step * np.arange(np.floor(low / step), np.ceil(high / step) + 1)
+    low, high = float(edges[0]), float(edges[-1])
     width, height = 260, 110
     drawn = []
     for record, values in zip(records, gains, strict=True):

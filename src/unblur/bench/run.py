@@ -192,8 +192,10 @@ def judge(
     samples = open_samples(suite, data)
     entrants, left_out = choose(wanted, suite, say)
     count = len(samples) if limit is None else min(limit, len(samples))
-    if samples.notes:
-        say(f"{suite.name}: {some(samples.notes, 1)}")
+    # Where the folder lies is nobody else's business.
+    notes = [note.replace(f"{data}/", "") for note in samples.notes]
+    if notes:
+        say(f"{suite.name}: {some(notes, 1)}")
     folder = _make_folder(output / suite.name)
     stamp = _hash(suite.name, samples.digest(count), str(count), code_version())
     backend = os.environ.get(BACKEND_VARIABLE, "")
@@ -204,7 +206,7 @@ def judge(
         "cap": suite.cap,
         "gain_cap": suite.gain_cap,
         "source": samples.source,
-        "notes": list(samples.notes),
+        "notes": notes,
         "n": count,
         "of": len(samples),
         "stamp": stamp,

@@ -95,8 +95,8 @@ def _print(suite: str, rows: Sequence[dict[str, Any]]) -> None:
     columns = [column for column in _COLUMNS if any(row.get(column[1]) is not None for row in rows)]
     table = [["method", *(title for title, _, _ in columns)]]
     for row in rows:
-        cells = ("-" if row.get(key) is None else pattern.format(row[key]) for _, key, pattern in columns)
-        table.append([row["method"], *cells])
+        texts = ("-" if row.get(key) is None else pattern.format(row[key]) for _, key, pattern in columns)
+        table.append([row["method"], *texts])
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     typer.echo(f"{suite}, n = {rows[0]['n']}, {rows[0]['protocol']}")
     for name, *cells in table:
