@@ -124,6 +124,7 @@ def _scores(results: Results) -> Table:
         ("SSIM", lambda r: r.row["ssim_mean"], ".4f", 1),
         ("MS-SSIM", lambda r: r.row["ms_ssim_mean"], ".4f", 1),
         ("MSE", lambda r: r.row["mse_mean"], ".6f", -1),
+        ("loss", lambda r: r.row["loss"], ".5f", -1),
         ("gain", lambda r: r.row["gain_mean"], "+.2f", 1),
         ("worst gain", lambda r: r.row["worst_gain"], "+.2f", 0),
         ("kernel distance", lambda r: r.row["kernel_distance"], ".4f", -1),

@@ -24,6 +24,7 @@ import numpy as np
 
 import unblur
 from unblur import engine, files, methods
+from unblur.bench.loss import level_loss
 from unblur.bench.suites import Pixels, Sample, Samples, Suite, open_samples
 from unblur.datasets.common import some
 from unblur.errors import FileError, InputError, MissingExtraError, OptionError, OutputError
@@ -66,8 +67,8 @@ FLAVOURED = 24
 
 #: Rooms of the package whose code decides about a score.
 _JUDGED_BY = (
-    "bench/run.py", "bench/suites.py", "classical", "datasets", "engine.py", "estimate", "files.py", "image.py",
-    "methods", "metrics", "models", "nets", "physics", "runtime", "tiling.py",
+    "bench/loss.py", "bench/run.py", "bench/suites.py", "classical", "datasets", "engine.py", "estimate", "files.py",
+    "image.py", "methods", "metrics", "models", "nets", "physics", "runtime", "tiling.py",
 )  # fmt: skip
 
 _LIBRARIES = ("numpy", "scipy", "pyvips", "onnxruntime", "openvino", "torch")
@@ -266,6 +267,7 @@ def _one(
         if stale != part and re.fullmatch(r"[0-9a-f]{16}", stale.name[len(name) + 1 : -5]):
             stale.unlink()
     lines = _resume(part, suite.chunk, count)
+    supervised = [path for path in _weights(entrant) if suite.loss and _card(path).family == suite.loss]
     album = _Album(count)
     if _weights(entrant):
         _restored(entrant, [samples[0]])  # what is loaded once does not count
@@ -279,6 +281,8 @@ def _one(
                 index = start + offset
                 line = _line(suite, samples.names[index], index, sample, output, entrant, found, ran, base)
                 album.see(index, line["gain"], output)
+                for path in supervised:
+                    line["loss"] = _rounded(level_loss(path, sample.blurred, sample.sharp))
                 fresh.append({**line, "seconds": seconds})
             lines += fresh
             file.write("".join(_dump(line) + "\n" for line in fresh))
@@ -401,7 +405,7 @@ def summary(suite: Suite, entrant: Entrant, lines: Sequence[Row], whole: Row) ->
         "ssim_mean": _mean(lines, "ssim"),
         "ms_ssim_mean": _mean(lines, "ms_ssim"),
         "mse_mean": error,
-        "loss": None,
+        "loss": _mean(lines, "loss"),
         "kernel_distance": _mean(lines, "kernel_distance"),
         "gain_mean": float(np.mean(gains)),
         "worst_gain": float(min(gains)),

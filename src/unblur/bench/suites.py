@@ -87,6 +87,7 @@ class Suite:
     protocol: of the scores. cap: on a picture's PSNR in dB. gain_cap: PSNR above which nothing is won or lost.
     kinds: the blurs that occur, none where nothing is blurred. told: whether the true blur is known. layout: what
     --data must hold. shape: (H, W) of every picture, where it is fixed. chunk: pictures that are restored together.
+    loss: the family of networks whose report prints a loss here.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Suite:
     told: bool = True
     shape: tuple[int, int] | None = None
     chunk: int = 1
+    loss: str = ""
 
 
 def get(name: str) -> Suite:
@@ -405,6 +407,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                     partial(_gopro, blur=blur),
                     _MOTION,
                     told=False,
+                    loss="mscnn",
                 )
                 for name, blur in (("gopro", "blur"), ("gopro-gamma", "blur_gamma"))
             ),
