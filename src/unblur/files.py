@@ -18,13 +18,12 @@ import secrets
 import stat
 import struct
 import tempfile
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyvips
@@ -32,6 +31,35 @@ from numpy.typing import DTypeLike, NDArray
 
 from unblur.errors import FileError, ImageError, MissingExtraError, OptionError, OutputError, TooLargeError
 from unblur.image import from_array, to_array
+from unblur.metadata import (
+    EXIF_MAX,
+    EXIF_PREFIX,
+    LONG_XMP_PREFIX,
+    ORIENTATION,
+    PHOTOSHOP_PREFIX,
+    PNG_EXTRAS,
+    PNG_HEAD,
+    SEGMENT_MAX,
+    TIFF_IPTC,
+    TIFF_PHOTOSHOP,
+    TYPE_SIZE,
+    XMP_MAX,
+    Buffer,
+    Carried,
+    exif_from_tiff,
+    is_raw,
+    jpeg_segment,
+    jpeg_segments,
+    png_chunk,
+    png_chunks,
+    read_directories,
+    read_tags,
+    read_value,
+    table_quality,
+    tiff_with,
+    upright_exif,
+    value_size,
+)
 
 # pyvips hands every message of libvips, debugging ones too, to a Python callback. A Ctrl-C that arrives during work
 # in libvips is raised in the next such callback and lost there, so only warnings may still call it. Those go nowhere:
@@ -113,7 +141,6 @@ _QUALITY = {"jpeg": 97, "avif": 96}
 #: A larger file is mapped instead of read.
 _MAP_ABOVE = 2**26
 
-_Buffer: TypeAlias = bytes | mmap.mmap
 _LOADERS = {"png": "pngload", "jpeg": "jpegload", "tiff": "tiffload", "webp": "webpload", "avif": "heifload"}
 _NUMPY: dict[str, np.dtype[Any]] = {
     "uchar": np.dtype(np.uint8),
@@ -121,28 +148,6 @@ _NUMPY: dict[str, np.dtype[Any]] = {
     "float": np.dtype(np.float32),
 }
 _VIPS = {dtype: name for name, dtype in _NUMPY.items()}
-
-
-@dataclass(frozen=True)
-class _Carried:
-    """What a picture carries besides its pixels, true for the upright picture.
-
-    exif: a TIFF-structured block. photoshop: 8BIM resources. iptc: an IIM record outside of those. dpi: dots per
-    inch (x, y). extras: JPEG segments or PNG chunks that pass as they are into a file of the same format. quality,
-    full_chroma: of a JPEG's quantisation tables, and whether its colour has the resolution of its luma. bits: of one
-    channel.
-    """
-
-    exif: bytes = b""
-    icc: bytes = b""
-    xmp: bytes = b""
-    photoshop: bytes = b""
-    iptc: bytes = b""
-    dpi: tuple[float, float] | None = None
-    extras: tuple[bytes, ...] = ()
-    quality: int = 0
-    full_chroma: bool = False
-    bits: int = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,9 +167,9 @@ class Source:
     dtype: np.dtype[Any]
     has_alpha: bool
     warnings: tuple[str, ...]
-    _data: _Buffer = field(repr=False)
+    _data: Buffer = field(repr=False)
     _orientation: int = field(repr=False)
-    _carried: _Carried = field(repr=False)
+    _carried: Carried = field(repr=False)
 
     @classmethod
     def open(cls, source: str | os.PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS) -> Source:
@@ -175,7 +180,7 @@ class Source:
         header shows when the pixels are read.
         """
         path: Path | None = None
-        data: _Buffer
+        data: Buffer
         if isinstance(source, bytes | bytearray | memoryview):
             data = bytes(source)
         else:
@@ -183,7 +188,7 @@ class Source:
             data = _read_file(path)
         name = _name(path)
         format_name = _sniff(data[:64], name)
-        if format_name == "tiff" and _is_raw(data):
+        if format_name == "tiff" and is_raw(data):
             raise FileError(
                 f"{name}: begins with a preview, as a camera's raw file does; develop it to TIFF first"
             )
@@ -384,9 +389,9 @@ def losses(like: Source, path: str | os.PathLike[str]) -> tuple[str, ...]:
         lost.append("IPTC is left out")
     if carried.dpi and not carried.exif and target in (_WEBP, _AVIF):
         lost.append("the resolution is left out")
-    if target in (_JPEG, _WEBP, _AVIF) and len(carried.exif) > _EXIF_MAX:
+    if target in (_JPEG, _WEBP, _AVIF) and len(carried.exif) > EXIF_MAX:
         lost.append("EXIF of more than 64 KiB is left out")
-    if target is _JPEG and len(carried.xmp) > _XMP_MAX:
+    if target is _JPEG and len(carried.xmp) > XMP_MAX:
         lost.append("XMP of more than 64 KiB is left out")
     return tuple(lost)
 
@@ -493,7 +498,7 @@ def _reason(error: pyvips.Error) -> str:
     return (lines[0] if lines else error.message)[:160]
 
 
-def _read_file(path: Path) -> _Buffer:
+def _read_file(path: Path) -> Buffer:
     try:
         with open(path, "rb") as file:
             head = file.read(64)
@@ -534,7 +539,7 @@ def _sniff(head: bytes, name: str) -> str:
     raise FileError(f"{name}: is not a PNG, JPEG, TIFF, WebP, AVIF or HEIC picture")
 
 
-def _load(data: _Buffer, format_name: str, max_pixels: int, name: str, access: str = "random") -> Any:
+def _load(data: Buffer, format_name: str, max_pixels: int, name: str, access: str = "random") -> Any:
     """The picture as it lies in the file, not decoded yet."""
     if format_name == "heic":
         return _load_heic(data, max_pixels, name)
@@ -547,7 +552,7 @@ def _load(data: _Buffer, format_name: str, max_pixels: int, name: str, access: s
     return _full_scale(image, image.get("bits-per-sample")) if format_name == "avif" else image
 
 
-def _load_heic(data: _Buffer, max_pixels: int, name: str) -> Any:
+def _load_heic(data: Buffer, max_pixels: int, name: str) -> Any:
     try:
         import pillow_heif
     except ImportError as error:
@@ -607,18 +612,18 @@ def _display(image: Any, orientation: int, name: str) -> Any:
     return image.autorot()
 
 
-def _left_out(data: _Buffer, format_name: str, image: Any) -> list[str]:
+def _left_out(data: Buffer, format_name: str, image: Any) -> list[str]:
     if image.interpretation == "cmyk":
         return ["is CMYK and becomes RGB"]
     pages = _get(image, "n-pages", 1)
     if pages > 1:
         return [f"holds {pages} pictures; only the first is read"]
     if data[8:12] == b"avis" or (
-        format_name == "png" and any(kind == b"acTL" for kind, _ in _png_chunks(data))
+        format_name == "png" and any(kind == b"acTL" for kind, _ in png_chunks(data))
     ):
         return ["is animated; only the first frame is read"]
     if format_name == "jpeg" and any(
-        body.startswith(b"MPF\0") for marker, body in _jpeg_segments(data) if marker == 0xE2
+        body.startswith(b"MPF\0") for marker, body in jpeg_segments(data) if marker == 0xE2
     ):
         return ["holds further pictures (a preview, a depth or a gain map); only the first is read"]
     return []
@@ -631,56 +636,58 @@ def _get(image: Any, key: str, default: Any) -> Any:
 # What a picture carries: collecting it
 
 
-def _read_exif(data: _Buffer, format_name: str, image: Any) -> tuple[bytes, int, list[str]]:
+def _read_exif(data: Buffer, format_name: str, image: Any) -> tuple[bytes, int, list[str]]:
     """The EXIF block as it must be for upright pixels, the orientation of the stored ones (1 to 8), and warnings."""
     orientation = _get(image, "orientation", 1) if format_name == "tiff" else 1
     block = _get(image, "exif-data", b"")
     if format_name == "png":  # libvips does not see the chunk behind the pixels, other readers do
-        block = next((body for kind, body in _png_chunks(data) if kind == b"eXIf"), block)
-    block = block.removeprefix(_EXIF_PREFIX)
+        block = next((body for kind, body in png_chunks(data) if kind == b"eXIf"), block)
+    block = block.removeprefix(EXIF_PREFIX)
     try:
         if format_name == "tiff":
-            block = _exif_from_tiff(data)
+            block = exif_from_tiff(data)
         if not block:
             return b"", orientation, []
-        order, directories, _ = _directories(block)
+        order, directories, _ = read_directories(block)
         # Decoders of AVIF and HEIC turn the picture by a box of its own, which their EXIF only repeats.
-        if format_name in ("png", "jpeg", "webp") and (entry := directories[0].get(_ORIENTATION)):
-            asked = int.from_bytes(_value(block, order, entry)[: _TYPE_SIZE[entry.kind]], "little")
+        if format_name in ("png", "jpeg", "webp") and (entry := directories[0].get(ORIENTATION)):
+            asked = int.from_bytes(read_value(block, order, entry)[: TYPE_SIZE[entry.kind]], "little")
             orientation = asked if 1 <= asked <= 8 else 1
         turned = orientation > 4
         size = (image.height, image.width) if turned else (image.width, image.height)
-        block = _upright_exif(block, *size, turned)
-        _tags(block)
+        block = upright_exif(block, *size, turned)
+        read_tags(block)
     except (struct.error, KeyError):
         return b"", orientation, ["its EXIF tags are damaged or of BigTIFF, and left out"]
     return block, orientation, []
 
 
-def _collect(data: _Buffer, format_name: str, image: Any, exif: bytes, orientation: int) -> _Carried:
+def _collect(data: Buffer, format_name: str, image: Any, exif: bytes, orientation: int) -> Carried:
     extras: list[bytes] = []
     photoshop = iptc = b""
     quality = 0
     resolved = "resolution-unit" in image.get_fields()
     if format_name == "jpeg":
-        for marker, body in _jpeg_segments(data):
-            if marker == 0xFE or (marker == 0xE1 and body.startswith(_LONG_XMP_PREFIX)):
-                extras.append(_segment(marker, body))
-            elif marker == 0xED and body.startswith(_PHOTOSHOP_PREFIX):
-                photoshop += body.removeprefix(_PHOTOSHOP_PREFIX)
+        for marker, body in jpeg_segments(data):
+            if marker == 0xFE or (marker == 0xE1 and body.startswith(LONG_XMP_PREFIX)):
+                extras.append(jpeg_segment(marker, body))
+            elif marker == 0xED and body.startswith(PHOTOSHOP_PREFIX):
+                photoshop += body.removeprefix(PHOTOSHOP_PREFIX)
             elif marker == 0xDB:
-                quality = quality or _table_quality(body)
+                quality = quality or table_quality(body)
     elif format_name == "png":
-        for kind, body in _png_chunks(data):
+        for kind, body in png_chunks(data):
             resolved = resolved or (kind == b"pHYs" and body[8:9] == b"\1")
-            if kind in _PNG_EXTRAS and not body.startswith((b"XML:com.adobe.xmp\0", b"Raw profile type ")):
-                extras.append(_chunk(kind, body))
+            if kind in PNG_EXTRAS and not body.startswith((b"XML:com.adobe.xmp\0", b"Raw profile type ")):
+                extras.append(png_chunk(kind, body))
     elif format_name == "tiff":
         with contextlib.suppress(struct.error, KeyError):
-            _, directories, _ = _directories(data)
+            _, directories, _ = read_directories(data)
             photoshop, iptc = (
-                bytes(data[entry.at : entry.at + _size(entry)]) if (entry := directories[0].get(tag)) else b""
-                for tag in (_TIFF_PHOTOSHOP, _TIFF_IPTC)
+                bytes(data[entry.at : entry.at + value_size(entry)])
+                if (entry := directories[0].get(tag))
+                else b""
+                for tag in (TIFF_PHOTOSHOP, TIFF_IPTC)
             )
     across, down = image.xres * 25.4, image.yres * 25.4
     if orientation > 4:
@@ -688,7 +695,7 @@ def _collect(data: _Buffer, format_name: str, image: Any, exif: bytes, orientati
     xmp = _get(image, "xmp-data", b"")
     if orientation > 1:
         xmp = re.sub(rb"(tiff:Orientation(?:\s*=\s*[\"']|>))[2-8]", rb"\g<1>1", xmp)
-    return _Carried(
+    return Carried(
         exif=exif,
         icc=_get(image, "icc-profile-data", b""),
         xmp=xmp,
@@ -737,7 +744,7 @@ def _to_pixels(array: NDArray[Any], dtype: np.dtype[Any]) -> Pixels:
 def _encode(pixels: Pixels, target: Format, quality: int | None, like: Source | None) -> bytes:
     height, width, channels = pixels.shape
     _check_side(height, width, target)
-    carried = like._carried if like else _Carried()
+    carried = like._carried if like else Carried()
     bits = 8
     if target is _AVIF and pixels.dtype == np.uint16:
         bits = carried.bits if carried.bits in (10, 12) else 12
@@ -778,39 +785,40 @@ def _vips(pixels: Pixels, bits: int = 8) -> Any:
 
 
 def _save_png(
-    image: Any, quality: int | None, bits: int, carried: _Carried, extras: tuple[bytes, ...]
+    image: Any, quality: int | None, bits: int, carried: Carried, extras: tuple[bytes, ...]
 ) -> bytes:
     data: bytes = image.pngsave_buffer(filter="paeth", keep=_KEEP)
     if carried.dpi is None:  # libvips writes one all the same
-        invented = next((_chunk(kind, body) for kind, body in _png_chunks(data) if kind == b"pHYs"), b"")
+        invented = next((png_chunk(kind, body) for kind, body in png_chunks(data) if kind == b"pHYs"), b"")
         data = data.replace(invented, b"", 1)
-    exif = _chunk(b"eXIf", carried.exif) if carried.exif else b""
-    return data[:_PNG_HEAD] + exif + b"".join(extras) + data[_PNG_HEAD:]
+    exif = png_chunk(b"eXIf", carried.exif) if carried.exif else b""
+    return data[:PNG_HEAD] + exif + b"".join(extras) + data[PNG_HEAD:]
 
 
 def _save_jpeg(
-    image: Any, quality: int | None, bits: int, carried: _Carried, extras: tuple[bytes, ...]
+    image: Any, quality: int | None, bits: int, carried: Carried, extras: tuple[bytes, ...]
 ) -> bytes:
     quality = quality or max(_QUALITY["jpeg"], carried.quality)
     full_chroma = quality >= 90 or carried.full_chroma
     data: bytes = image.jpegsave_buffer(Q=quality, subsample_mode="off" if full_chroma else "on", keep=_KEEP)
     per_inch = [min(max(round(value), 1), 65535) for value in carried.dpi or (1, 1)]
-    head = _segment(0xE0, b"JFIF\0\1\1" + struct.pack(">BHHBB", carried.dpi is not None, *per_inch, 0, 0))
-    if 0 < len(carried.exif) <= _EXIF_MAX:
-        head += _segment(0xE1, _EXIF_PREFIX + carried.exif)
+    head = jpeg_segment(0xE0, b"JFIF\0\1\1" + struct.pack(">BHHBB", carried.dpi is not None, *per_inch, 0, 0))
+    if 0 < len(carried.exif) <= EXIF_MAX:
+        head += jpeg_segment(0xE1, EXIF_PREFIX + carried.exif)
     resources, iptc = carried.photoshop, carried.iptc
     if iptc and not resources:
         resources = b"8BIM\x04\x04\0\0" + struct.pack(">I", len(iptc)) + iptc + b"\0" * (len(iptc) % 2)
-    step = _SEGMENT_MAX - len(_PHOTOSHOP_PREFIX)
+    step = SEGMENT_MAX - len(PHOTOSHOP_PREFIX)
     tail = b"".join(
-        _segment(0xED, _PHOTOSHOP_PREFIX + resources[at : at + step]) for at in range(0, len(resources), step)
+        jpeg_segment(0xED, PHOTOSHOP_PREFIX + resources[at : at + step])
+        for at in range(0, len(resources), step)
     ) + b"".join(extras)
-    written = 2 + sum(len(body) + 4 for marker, body in _jpeg_segments(data) if 0xE0 <= marker <= 0xEF)
+    written = 2 + sum(len(body) + 4 for marker, body in jpeg_segments(data) if 0xE0 <= marker <= 0xEF)
     return data[:2] + head + data[2:written] + tail + data[written:]
 
 
 def _save_webp(
-    image: Any, quality: int | None, bits: int, carried: _Carried, extras: tuple[bytes, ...]
+    image: Any, quality: int | None, bits: int, carried: Carried, extras: tuple[bytes, ...]
 ) -> bytes:
     how = {"lossless": True} if quality is None else {"Q": quality, "smart_subsample": True}
     image, keep = _with_exif_placeholder(image, carried.exif)
@@ -819,7 +827,7 @@ def _save_webp(
 
 
 def _save_avif(
-    image: Any, quality: int | None, bits: int, carried: _Carried, extras: tuple[bytes, ...]
+    image: Any, quality: int | None, bits: int, carried: Carried, extras: tuple[bytes, ...]
 ) -> bytes:
     quality = quality or _QUALITY["avif"]
     image, keep = _with_exif_placeholder(image, carried.exif)
@@ -832,12 +840,12 @@ def _save_avif(
 
 
 def _save_tiff(
-    image: Any, quality: int | None, bits: int, carried: _Carried, extras: tuple[bytes, ...]
+    image: Any, quality: int | None, bits: int, carried: Carried, extras: tuple[bytes, ...]
 ) -> bytes:
     predictor = "float" if image.format == "float" else "horizontal"
     big = image.width * image.height * image.bands * _NUMPY[image.format].itemsize > 4_000_000_000
     data: bytes = image.tiffsave_buffer(compression="deflate", predictor=predictor, bigtiff=big, keep=_KEEP)
-    return data if big else _tiff_with(data, carried)
+    return data if big else tiff_with(data, carried)
 
 
 _SAVERS = {"png": _save_png, "jpeg": _save_jpeg, "webp": _save_webp, "avif": _save_avif, "tiff": _save_tiff}
@@ -846,7 +854,7 @@ _KEEP = "icc:xmp"
 
 def _with_exif_placeholder(image: Any, exif: bytes) -> tuple[Any, str]:
     """Have libvips make room for an EXIF block: WebP and AVIF have tables of offsets that it fills in."""
-    if not 0 < len(exif) <= _EXIF_MAX:
+    if not 0 < len(exif) <= EXIF_MAX:
         return image, _KEEP
     image = image.copy()
     image.set_type(pyvips.GValue.gstr_type, "exif-ifd0-ImageDescription", _placeholder(exif).decode())
@@ -860,246 +868,9 @@ def _placeholder(exif: bytes) -> bytes:
 
 
 def _fill_placeholder(data: bytes, exif: bytes) -> bytes:
-    if not 0 < len(exif) <= _EXIF_MAX:
+    if not 0 < len(exif) <= EXIF_MAX:
         return data
     text = _placeholder(exif)
     end = data.index(text) + len(text)
     start = data.rindex(b"II*\0", 0, end)
     return data[:start] + exif.ljust(end - start, b"\0") + data[end:]
-
-
-# JPEG segments and PNG chunks
-
-_EXIF_PREFIX = b"Exif\0\0"
-_PHOTOSHOP_PREFIX = b"Photoshop 3.0\0"
-_LONG_XMP_PREFIX = b"http://ns.adobe.com/xmp/extension/\0"
-_PNG_EXTRAS = {b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"tEXt", b"zTXt", b"iTXt"}
-#: Signature and IHDR.
-_PNG_HEAD = 33
-#: Most bytes of one JPEG segment after its length, and of XMP in it.
-_SEGMENT_MAX = 65533
-_XMP_MAX = _SEGMENT_MAX - 29
-#: And of EXIF, which libexif keeps for WebP and AVIF too.
-_EXIF_MAX = _SEGMENT_MAX - 6
-#: Sum of the luminance quantisation table of ITU-T T.81, table K.1.
-_STANDARD_TABLE_SUM = 3688
-
-
-def _jpeg_segments(data: _Buffer) -> Iterator[tuple[int, bytes]]:
-    """Marker and content of each segment before the pixels."""
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
-        if data[at + 1] == 0xFF:  # fill byte
-            at += 1
-            continue
-        length = int.from_bytes(data[at + 2 : at + 4], "big")
-        yield data[at + 1], data[at + 4 : at + 2 + length]
-        at += 2 + length
-
-
-def _segment(marker: int, body: bytes) -> bytes:
-    return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
-
-
-def _table_quality(body: bytes) -> int:
-    """The quality, 1 to 100, at which libjpeg's rule scales the standard table to the sum of this one."""
-    wide = body[:1] >= b"\x10"
-    table = body[1 : 129 if wide else 65]
-    total = sum(table[::2]) * 256 + sum(table[1::2]) if wide else sum(table)
-    scale = 100 * total / _STANDARD_TABLE_SUM
-    if total <= 64:  # nothing but ones
-        return 100
-    return max(1, round((200 - scale) / 2 if scale <= 100 else 5000 / scale))
-
-
-def _png_chunks(data: _Buffer) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and content of each chunk; that of pixels is left out."""
-    at = 8
-    while at + 12 <= len(data):
-        length = int.from_bytes(data[at : at + 4], "big")
-        kind = bytes(data[at + 4 : at + 8])
-        yield kind, b"" if kind == b"IDAT" else data[at + 8 : at + 8 + length]
-        at += 12 + length
-
-
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
-# TIFF directories, of which EXIF is made too (TIFF 6.0, section 2; EXIF 2.32, section 4.5)
-
-_NEW_SUBFILE_TYPE, _ORIENTATION, _DNG_VERSION = 0xFE, 0x112, 0xC612
-_TIFF_IPTC, _TIFF_PHOTOSHOP = 0x83BB, 0x8649
-_EXIF, _GPS, _INTEROP = _POINTERS = 0x8769, 0x8825, 0xA005
-_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = _RESOLUTION = 0x11A, 0x11B, 0x128
-#: Tags that say how pixels are stored, or that have a way of their own here; all others are carried.
-_LAYOUT_TAGS = frozenset({*range(254, 260), 262, 266, 273, *range(277, 282), 284, *range(288, 294), 301})
-_LAYOUT_TAGS |= {317, *range(320, 326), 330, *range(332, 343), 347, *range(512, 522), *range(529, 533), 700}
-_LAYOUT_TAGS |= {_TIFF_IPTC, _TIFF_PHOTOSHOP, 34675, 37724}
-#: Most bytes of carried tags in one file.
-_TAGS_MAX = 2**24
-_TYPE_SIZE = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
-
-
-class _Entry(NamedTuple):
-    kind: int
-    number: int
-    at: int  # where its value lies
-
-
-_Tags: TypeAlias = dict[int, tuple[int, int, bytes]]  # type, count, little-endian value or the place of one
-
-
-def _size(entry: _Entry) -> int:
-    return _TYPE_SIZE[entry.kind] * entry.number
-
-
-def _directory(block: _Buffer, order: str, start: int) -> tuple[dict[int, _Entry], int]:
-    """The entries of one directory, and where the offset of the next one stands."""
-    (count,) = struct.unpack_from(order + "H", block, start)
-    entries = {}
-    for at in range(start + 2, start + 2 + 12 * count, 12):
-        tag, kind, number = struct.unpack_from(order + "HHI", block, at)
-        entry = _Entry(kind, number, at + 8)
-        if kind in _TYPE_SIZE and _size(entry) > 4:
-            entry = _Entry(kind, number, *struct.unpack_from(order + "I", block, at + 8))
-        if kind in _TYPE_SIZE and entry.at + _size(entry) <= len(block):
-            entries[tag] = entry
-    return entries, start + 2 + 12 * count
-
-
-def _directories(block: _Buffer) -> tuple[str, dict[int, dict[int, _Entry]], int]:
-    """Byte order, directories by the tag that points to them (0: the first), and where the thumbnail's offset stands.
-
-    Raises struct.error or KeyError for a block that is none, BigTIFF included.
-    """
-    order = {b"II*\0": "<", b"MM\0*": ">"}[bytes(block[:4])]
-    first, next_at = _directory(block, order, *struct.unpack_from(order + "I", block, 4))
-    found = {0: first}
-    for tag, parent in ((_EXIF, 0), (_GPS, 0), (_INTEROP, _EXIF)):
-        if entry := found.get(parent, {}).get(tag):
-            with contextlib.suppress(struct.error):
-                found[tag], _ = _directory(block, order, *struct.unpack_from(order + "I", block, entry.at))
-    return order, found, next_at
-
-
-def _value(block: _Buffer, order: str, entry: _Entry) -> bytes:
-    """The value of an entry in little-endian order."""
-    raw = bytes(block[entry.at : entry.at + _size(entry)])
-    word = 4 if entry.kind in (5, 10) else _TYPE_SIZE[entry.kind]
-    return raw if order == "<" or word == 1 else np.frombuffer(raw, f">u{word}").astype(f"<u{word}").tobytes()
-
-
-def _tags(block: _Buffer) -> dict[int, _Tags]:
-    """The carried tags of each directory. Raises what `_directories` raises, also for too many."""
-    order, directories, _ = _directories(block)
-    tags: dict[int, _Tags] = {}
-    total = 0
-    for where, entries in directories.items():
-        tags[where] = {}
-        for tag, entry in entries.items():
-            if tag in _POINTERS or (where == 0 and tag in _LAYOUT_TAGS):
-                continue
-            total += _size(entry)
-            if total > _TAGS_MAX:
-                raise struct.error("too many tags")
-            tags[where][tag] = (entry.kind, entry.number, _value(block, order, entry))
-    return tags
-
-
-def _pack(directories: dict[int, _Tags], base: int) -> tuple[bytes, int]:
-    """Directories as little-endian bytes that will stand at `base`, and the offset of the first directory."""
-    packed = b""
-    for where, parent in ((_INTEROP, _EXIF), (_EXIF, 0), (_GPS, 0), (0, 0)):
-        tags = directories.get(where)
-        if not tags and where:
-            continue
-        start = base + len(packed)
-        table, values = struct.pack("<H", len(tags or {})), b""
-        for tag, (kind, count, value) in sorted((tags or {}).items()):
-            if len(value) > 4:
-                place = start + 6 + 12 * len(tags or {}) + len(values)
-                values += value + b"\0" * (len(value) % 2)
-                value = struct.pack("<I", place)
-            table += struct.pack("<HHI", tag, kind, count) + value.ljust(4, b"\0")
-        packed += table + b"\0\0\0\0" + values
-        if where:
-            directories.setdefault(parent, {})[where] = (4, 1, struct.pack("<I", start))
-    return packed, start
-
-
-def _upright_exif(block: bytes, width: int, height: int, turned: bool) -> bytes:
-    """The block for upright pixels, nothing in it moved: orientation 1, the size, no thumbnail of the old pixels."""
-    order, directories, next_at = _directories(block)
-    patched = bytearray(block)
-    first, exif = directories[0], directories.get(_EXIF, {})
-    for entries, tag, number in (
-        (first, _ORIENTATION, 1),
-        (first, 0x100, width),
-        (first, 0x101, height),
-        (exif, 0xA002, width),
-        (exif, 0xA003, height),
-    ):
-        entry = entries.get(tag)
-        if entry and entry.kind in (3, 4) and entry.number == 1 and number < 256 ** _TYPE_SIZE[entry.kind]:
-            struct.pack_into(order + {3: "H", 4: "I"}[entry.kind], patched, entry.at, number)
-    across, down = first.get(_X_RESOLUTION), first.get(_Y_RESOLUTION)
-    if turned and across and down and across[:2] == down[:2] == (5, 1):
-        patched[across.at : across.at + 8] = block[down.at : down.at + 8]
-        patched[down.at : down.at + 8] = block[across.at : across.at + 8]
-    if len(block) >= next_at + 4 and (thumbnail := struct.unpack_from(order + "I", block, next_at)[0]):
-        patched[next_at : next_at + 4] = b"\0\0\0\0"
-        with contextlib.suppress(struct.error, KeyError):
-            entries, _ = _directory(block, order, thumbnail)
-            offset, length = (
-                int.from_bytes(_value(block, order, entries[tag]), "little") for tag in (0x201, 0x202)
-            )
-            if offset > 8 and offset + length >= len(block) - 1:
-                del patched[offset:]
-    return bytes(patched)
-
-
-def _exif_from_tiff(data: _Buffer) -> bytes:
-    """The tags of a TIFF file that do not describe its layout, as an EXIF block. Raises what `_tags` raises."""
-    directories = _tags(data)
-    if len(directories) == 1 and directories[0].keys() <= {_ORIENTATION, *_RESOLUTION}:
-        return b""
-    packed, start = _pack(directories, 8)
-    return b"II*\0" + struct.pack("<I", start) + packed
-
-
-def _is_raw(data: _Buffer) -> bool:
-    """Whether a TIFF file is a camera's raw file, whose first picture is only a preview."""
-    with contextlib.suppress(struct.error, KeyError):
-        order, directories, _ = _directories(data)
-        first = directories[0]
-        preview = _NEW_SUBFILE_TYPE in first and _value(data, order, first[_NEW_SUBFILE_TYPE])[:1] == b"\1"
-        return _DNG_VERSION in first or preview
-    return False
-
-
-def _tiff_with(data: bytes, carried: _Carried) -> bytes:
-    """The TIFF file with the carried tags, by a new first directory at its end that points to the old values."""
-    _, old, _ = _directories(data)
-    first: _Tags = {}
-    for tag, entry in old[0].items():
-        value = data[entry.at : entry.at + 4] if _size(entry) <= 4 else struct.pack("<I", entry.at)
-        first[tag] = (entry.kind, entry.number, value)
-    directories = _tags(carried.exif) if carried.exif else {0: {}}
-    first |= directories[0]
-    for tag in _RESOLUTION:
-        first.pop(tag, None)
-    if carried.dpi:
-        across, down = (struct.pack("<II", round(value * 10000), 10000) for value in carried.dpi)
-        first |= {
-            _X_RESOLUTION: (5, 1, across),
-            _Y_RESOLUTION: (5, 1, down),
-            _RESOLUTION_UNIT: (3, 1, b"\2\0"),
-        }
-    if carried.photoshop:
-        first[_TIFF_PHOTOSHOP] = (1, len(carried.photoshop), carried.photoshop)
-    if carried.iptc:
-        first[_TIFF_IPTC] = (7, len(carried.iptc), carried.iptc)
-    data += b"\0" * (len(data) % 2)
-    packed, start = _pack(directories | {0: first}, len(data))
-    return data[:4] + struct.pack("<I", start) + data[8:] + packed
