@@ -1,6 +1,6 @@
 """Forward throughput of every network at its own size, in megapixels per second, by everything that can run it.
 
-    scripts/bench nets [--json] [--limit-seconds 450] [--names unet20,red30]
+    scripts/bench nets [--json] [--limit-seconds 300] [--names unet20,red30]
 
 Random weights, the machine's cores as the libraries take them. Rounds are interleaved: in each one every backend runs
 once, so that a machine that slows down slows all of them. Medians over the rounds that fit into the limit, the first
@@ -54,7 +54,9 @@ BACKENDS: dict[str, Callable[[Path, Path], Backend]] = {
 
 def main(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    limit_seconds: Annotated[float, typer.Option(help="For all networks together.")] = 450,
+    limit_seconds: Annotated[
+        float, typer.Option(help="For all networks together; a heavy one still gets its first round.")
+    ] = 300,
     names: Annotated[str, typer.Option(help="Networks, separated by commas. [default: all]")] = "",
 ) -> None:
     chosen = [models.card(name) for name in names.split(",")] if names else list(models.cards().values())
