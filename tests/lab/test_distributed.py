@@ -140,3 +140,18 @@ def test_a_worker_that_dies_is_started_again_and_training_goes_on(
     train(tiny(*changes), tmp_path / "one")
     gaps = differences(run / LAST, tmp_path / "one" / LAST)
     assert max(gap for name, gap in gaps.items() if name.startswith("net/")) < 1e-3
+
+
+@pytest.mark.slow
+def test_fabric_run_starts_several_processes(recipe_file: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    process = start(
+        "-m", "lightning_fabric.cli", "--accelerator=cpu", "--devices=2",
+        str(script), str(tmp_path), str(recipe_file), "-o", str(tmp_path / "run"), "--set", "stop.epochs=1",
+    )  # fmt: skip
+    output, complaints = process.communicate(timeout=200)
+    assert process.returncode == 0, complaints
+    assert {path.name for path in tmp_path.glob("pid*")} == {"pid0", "pid1"}
+    assert [event["event"] for event in report.read_log(tmp_path / "run" / LOG)].count("epoch") == 1
+    assert output.count("best.safetensors") == 1

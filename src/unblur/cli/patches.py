@@ -126,6 +126,8 @@ def _plot(
     import numpy as np
     from matplotlib.figure import Figure
 
+    from unblur.files import write_file
+
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
     axes.hist(scores, bins=edges.tolist(), density=True, color="0.8", label=f"{len(scores)} patches")
@@ -137,7 +139,4 @@ def _plot(
     axes.legend()
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=120)
-    try:
-        output.write_bytes(picture.getvalue())
-    except OSError as error:
-        raise OutputError(f"{output}: cannot be written ({error.strerror})") from error
+    write_file(output, picture.getvalue(), overwrite=True)

@@ -41,8 +41,10 @@ LAST, BEST, LOG, TIMING = "last.safetensors", "best.safetensors", "log.jsonl", "
 ROLLBACKS = 10
 #: Steps between the moments at which several processes agree on stopping and on checkpoints.
 AGREE_EVERY = 10
-#: Seconds between pictures of the progress.
+#: Seconds between pictures of the progress ...
 PICTURES_EVERY = 60.0
+#: ... and no more than this share of the time is spent on them.
+PICTURES_SHARE = 0.02
 #: Pictures in the sample.
 SAMPLES = 6
 
@@ -370,11 +372,13 @@ class Run:
         now = time.monotonic()
         if not self.fabric.is_global_zero or (now < self._next_pictures and not force):
             return
-        self._next_pictures = now + PICTURES_EVERY
-        events = report.read_log(self.folder / LOG)
-        report.save_curve(self.folder / "curve.png", events, self.recipe.about)
-        if self.recipe.net.spec.role != "restorer":
-            return
+        report.save_curve(self.folder / "curve.png", report.read_log(self.folder / LOG), self.recipe.about)
+        if self.recipe.net.spec.role == "restorer":
+            self._sample()
+        done = time.monotonic()
+        self._next_pictures = done + max(PICTURES_EVERY, (done - now) / PICTURES_SHARE)
+
+    def _sample(self) -> None:
         shown = self.held_out or self.training
         first = shown.first()
         with self.evaluating(), torch.no_grad(), self.fabric.autocast():

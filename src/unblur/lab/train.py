@@ -195,7 +195,8 @@ def make_fabric(recipe: Recipe, device: Device) -> Fabric:
         strategy=DDPStrategy(find_unused_parameters=partly) if world > 1 else "auto",
         precision="bf16-mixed" if precision == "bf16" else "32-true",
     )
-    fabric.launch()
+    if os.environ.get("LT_CLI_USED") != "1":  # `fabric run` has launched it already
+        fabric.launch()
     return fabric
 
 
