@@ -6,6 +6,7 @@ from unblur.bench import suites
 from unblur.errors import FileError, OptionError
 from unblur.image import from_array, to_array
 from unblur.physics.convolve import convolve
+from unblur.physics.varying import blur_image
 
 PUBLISHED_IDS = {
     "cifar-u03-u8", "cifar-int123-f32", "cifar-u03-f32", "reds-k3", "reds-k7", "reds-k11", "reds-k7+k11",
@@ -124,6 +125,11 @@ def test_sharp_pictures_are_not_blurred_and_the_zoo_tells_its_kinds(photos):
     for sample in map(zoo.__getitem__, range(6)):
         assert sample.group in ("none", "gaussian", "anisotropic", "disk", "motion", "shake", "varying")
         assert sample.draw["kind"] == sample.blur.kind
+        left = from_array(sample.blurred) - blur_image(from_array(sample.sharp), sample.blur)
+        if "jpeg" in sample.draw or sample.draw["exposure"] != 1:
+            assert sample.blur.noise == pytest.approx(np.sqrt(np.square(left).mean()), rel=1e-4)
+        else:
+            assert sample.blur.noise == pytest.approx(left.std(), rel=0.3)
 
 
 def save_pair(root, blurred, sharp, crops, number):

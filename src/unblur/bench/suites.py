@@ -23,6 +23,7 @@ from unblur.metrics.stats import INVISIBLE
 from unblur.physics import degrade
 from unblur.physics.blur import Blur
 from unblur.physics.resize import imresize
+from unblur.physics.varying import blur_image
 
 Pixels: TypeAlias = NDArray[Any]
 
@@ -201,7 +202,11 @@ def _degraded(sharp: Pixels, name: str, index: int) -> Sample:
         for key, value in draw.to_row().items()
         if value is not None and key not in ("index", "noise_seed")
     }
-    return Sample(to_array(blurred, sharp.dtype), to_array(truth, sharp.dtype), draw.blur, row, _group(draw))
+    blur = draw.blur
+    if draw.jpeg is not None or draw.exposure != 1:
+        # The draw cannot know what JPEG and clipping add to the noise: B - K * I tells.
+        blur = replace(blur, noise=float(np.sqrt(np.square(blurred - blur_image(truth, blur)).mean())))
+    return Sample(to_array(blurred, sharp.dtype), to_array(truth, sharp.dtype), blur, row, _group(draw))
 
 
 def _cifar(data: Path, *, degradation: str) -> Samples:
