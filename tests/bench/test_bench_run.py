@@ -264,6 +264,12 @@ def test_names_of_files():
     assert "/" not in one
 
 
+def test_groups_are_in_natural_order():
+    assert sorted(["k11", "k7", "8-", "0.5-1", "0-0.5", "4-8"], key=run._natural) == [
+        "0-0.5", "0.5-1", "4-8", "8-", "k7", "k11"
+    ]  # fmt: skip
+
+
 def test_bad_limits_and_places(cifar, tmp_path):
     with pytest.raises(OptionError, match="at least 1"):
         judged("cifar-u03-u8", cifar, tmp_path, ["blurred"], limit=0)

@@ -42,6 +42,10 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#
 _DASHES = ("", "6 3", "2 3", "8 3 2 3")
 
 
+#: What a printed figure has beside its numbers.
+_WORDS = ("data", "note")
+
+
 @dataclass(frozen=True)
 class Record:
     """One method on one suite: its row of the table, what is known of the whole, a line a picture."""
@@ -155,22 +159,19 @@ def _by_draw(results: Results) -> Table:
 
 
 def _printed(figures: Iterable[Row]) -> Table:
-    keys = ("psnr", "ssim", "ms_ssim", "mse", "loss", "gain", "kernel_distance", "error_ratio", "parameters", "gmacs",
-            "seconds")  # fmt: skip
+    keys = {
+        "system": "printed elsewhere", "psnr": "PSNR", "ssim": "SSIM", "ms_ssim": "MS-SSIM", "mse": "MSE",
+        "loss": "loss", "gain": "gain", "kernel_distance": "kernel distance", "error_ratio": "error ratio",
+        "parameters": "M parameters", "gmacs": "GMACs at 256x256", "seconds": "seconds", "data": "measured on",
+        "note": "remark", "source": "source", "tag": "how we know",
+    }  # fmt: skip
     figures = list(figures)
-    used = [key for key in keys if any(key in figure for figure in figures)]
-    titles = {"psnr": "PSNR", "ssim": "SSIM", "ms_ssim": "MS-SSIM", "mse": "MSE", "gmacs": "GMACs at 256x256",
-              "parameters": "M parameters"}  # fmt: skip
+    used = [(key, title) for key, title in keys.items() if any(figure.get(key) for figure in figures)]
     return Table(
-        ["printed elsewhere", *(titles.get(key, key.replace("_", " ")) for key in used), "measured on", "remark",
-         "source", "how we know"],
-        [
-            [figure["system"], *(str(figure.get(key, "-")) for key in used), figure.get("data", ""),
-             figure.get("note", ""), figure["source"], figure["tag"]]
-            for figure in figures
-        ],
+        [title for _, title in used],
+        [[str(figure.get(key, "" if key in _WORDS else "-")) for key, _ in used] for figure in figures],
         {},
-    )  # fmt: skip
+    )
 
 
 def _tests(results: Results) -> Table:
@@ -226,7 +227,8 @@ def _figures(published: Mapping[str, Any], suite: str) -> list[Row]:
 def _heading(about: Row) -> str:
     kind = f"PSNR capped at {about['cap']:g} dB, gain at {about['gain_cap']:g} dB"
     part = "" if about["n"] == about["of"] else f" (the first {about['n']} of {about['of']})"
-    return f"{about['about']}. Judged on {about['source']}{part}; protocol {about['protocol']}, {kind}."
+    what = about["about"][0].upper() + about["about"][1:]
+    return f"{what}. Judged on {about['source']}{part}; protocol {about['protocol']}, {kind}."
 
 
 # Markdown

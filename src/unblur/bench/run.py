@@ -399,7 +399,7 @@ def summary(suite: Suite, entrant: Entrant, lines: Sequence[Row], whole: Row) ->
         "psnr_mean": float(psnrs.mean()),
         "psnr_median": float(np.median(psnrs)),
         "psnr_ci95": list(bootstrap_interval(psnrs, rng=np.random.default_rng(0))),
-        "psnr_by_draw": {name: float(np.mean(groups[name])) for name in sorted(groups)},
+        "psnr_by_draw": {name: float(np.mean(groups[name])) for name in sorted(groups, key=_natural)},
         "psnr_of_mean_mse": min(psnr_of_mse(error, data_range=1), suite.cap),
         "exact": sum(line["exact"] for line in lines),
         "ssim_mean": _mean(lines, "ssim"),
@@ -415,6 +415,12 @@ def summary(suite: Suite, entrant: Entrant, lines: Sequence[Row], whole: Row) ->
     if _aligned(suite):
         row["error_ratio"] = _mean(lines, "error_ratio")
     return {key: _rounded(value) for key, value in row.items()}
+
+
+def _natural(name: str) -> list[str | float]:
+    """Sorts k7 before k11 and 4-8 before 8-."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", name)
+    return [float(part) if number % 2 else part for number, part in enumerate(parts)]
 
 
 def _mean(lines: Sequence[Row], key: str) -> float | None:
