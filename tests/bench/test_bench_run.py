@@ -199,6 +199,8 @@ def test_all_that_fits_enters(weights):
     assert not any(name.endswith("@true") for name in names)
     assert "mscnn_ps" in real.lacking
     assert "unet20" not in real.lacking, "made for Gaussian blur"
+    assert run.fitting(suites.get("gopro"))[0] == "blurred"
+    assert {"mscnn_ps", "wiener@estimated"} <= set(run.fitting(suites.get("gopro")))
     assert "sigma_cnn_pool" not in run.choose(None, suites.get("cifar-u03-u8")).lacking
 
 

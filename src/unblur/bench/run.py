@@ -127,11 +127,8 @@ def choose(wanted: Sequence[str] | None, suite: Suite, say: Say = lambda line: N
             raise OptionError(f"{name}: nobody knows the true blur of {suite.name}")
         if not _ready((bare,) if row is None else row.models):
             lacking.append(bare)
-        elif told or row is None or not _is_solver(row):
-            entrants.append(Entrant(name, bare, told == TRUE))
         else:
-            variants = (TRUE, ESTIMATED) if suite.told else (ESTIMATED,)
-            entrants += [Entrant(bare + one, bare, one == TRUE) for one in variants]
+            entrants += _entrants(bare, told, suite)
     if lacking:
         say(f"no weights for {', '.join(lacking)}: left out; train, or set UNBLUR_WEIGHTS to their folder")
     if not entrants:
@@ -139,6 +136,22 @@ def choose(wanted: Sequence[str] | None, suite: Suite, say: Say = lambda line: N
             f"{suite.name}: none of the methods asked for can run; `unblur bench --list` shows all"
         )
     return Chosen(list(dict.fromkeys(entrants)), lacking)
+
+
+def fitting(suite: Suite) -> list[str]:
+    """The names of all rows that a suite can have, whether their weights are here or not."""
+    return [one.name for name in _default(suite) for one in _entrants(name, "", suite)]
+
+
+def _entrants(bare: str, told: str, suite: Suite) -> list[Entrant]:
+    """A name as one row, or as one for each thing that a solver can be told."""
+    row = _row(bare)
+    if bare == BLURRED:
+        return [Entrant(BLURRED)]
+    if told or row is None or not _is_solver(row):
+        return [Entrant(bare + told, bare, told == TRUE)]
+    variants = (TRUE, ESTIMATED) if suite.told else (ESTIMATED,)
+    return [Entrant(bare + one, bare, one == TRUE) for one in variants]
 
 
 def _default(suite: Suite) -> list[str]:

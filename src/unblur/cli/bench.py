@@ -117,7 +117,7 @@ def _report(places: Sequence[str], as_json: bool) -> None:
 
 
 def _list(as_json: bool) -> None:
-    from unblur.bench.run import BLURRED, choose
+    from unblur.bench.run import BLURRED, fitting
     from unblur.bench.suites import SUITES
 
     found = [
@@ -126,7 +126,7 @@ def _list(as_json: bool) -> None:
             "about": suite.about,
             "protocol": suite.protocol,
             "data": suite.layout,
-            "methods": [entrant.name for entrant in choose(None, suite).entrants],
+            "methods": fitting(suite),
         }
         for suite in SUITES.values()
     ]
@@ -137,5 +137,5 @@ def _list(as_json: bool) -> None:
         typer.echo(f"{one['suite']:<18} {one['about']} ({one['protocol']})")
         typer.echo(f"{'':<18}   data: {one['data']}")
     names = dict.fromkeys(name for one in found for name in one["methods"])
-    typer.echo(f"\nmethods that can run here: {', '.join(names)}")
-    typer.echo(f"{BLURRED} is the input itself; @true is told the blur; models without weights are not shown")
+    typer.echo(f"\nmethods: {', '.join(names)}, and files of weights")
+    typer.echo(f"{BLURRED} is the input itself; @true is told the blur; models without weights are left out")
