@@ -5,14 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unblur.classical.patchwise import cell_margin, restore_cells, restore_varying
+from unblur.classical.patchwise import cell_margin, restore_cells
 from unblur.classical.total_variation import total_variation
 from unblur.errors import OptionError
-from unblur.image import quantise
 from unblur.metrics import psnr
-from unblur.physics.blur import NO_BLUR, Blur
-from unblur.physics.convolve import convolve, gaussian_blur
-from unblur.physics.kernels import gaussian
 
 
 def identity(patch, *_):
@@ -83,56 +79,3 @@ def test_cells_out_of_range(portrait):
         restore_cells(portrait, identity, grid=(30, 30), feather=8)
     with pytest.raises(OptionError, match="another shape"):
         restore_cells(portrait, lambda patch, *_: patch[1:])
-
-
-@pytest.fixture
-def halves(portrait):
-    """Sharp on the left, a Gaussian of 1.5 in the middle, one of 2.5 on the right, blended."""
-    x = np.linspace(0, 2, portrait.shape[1], dtype=np.float32)
-    weights = [np.broadcast_to(np.clip(1 - np.abs(x - i), 0, 1), portrait.shape[:2]) for i in range(3)]
-    return Blur(
-        "varying",
-        parts=(
-            Blur("none", where=weights[0]),
-            Blur("gaussian", {"sigma": 1.5}, gaussian(1.5), where=weights[1]),
-            Blur("gaussian", {"sigma": 2.5}, gaussian(2.5), where=weights[2]),
-        ),
-    )
-
-
-def test_parts_that_change_nothing_change_nothing(portrait, halves):
-    assert np.array_equal(restore_varying(portrait, halves, identity), portrait)
-
-
-def test_parts_see_only_where_they_weigh(rng):
-    image = rng.random((60, 300, 1), dtype=np.float32)
-    left = np.zeros((60, 300), np.float32)
-    left[:, :30] = 1
-    blur = Blur(
-        "varying", parts=(Blur("kernel", kernel=gaussian(1.0), where=left), Blur("none", where=1 - left))
-    )
-    seen = []
-
-    def darken(part, one):
-        seen.append(part.shape)
-        return part * 0
-
-    restored = restore_varying(image, blur, darken)
-    assert seen == [(60, 30 + 2 * 9, 1)]
-    assert np.array_equal(restored[:, 30:], image[:, 30:])
-    assert restored[:, :30].max() == 0
-
-
-def test_blurs_without_parts(portrait):
-    with pytest.raises(OptionError, match="parts"):
-        restore_varying(portrait, NO_BLUR, identity)
-    with pytest.raises(OptionError, match="where"):
-        restore_varying(portrait, Blur("varying", parts=(Blur("kernel", kernel=gaussian(1.0)),)), identity)
-
-
-def test_a_whole_part_is_the_solver_itself(portrait):
-    image = quantise(gaussian_blur(portrait, 1.0))
-    everywhere = np.ones(portrait.shape[:2], np.float32)
-    blur = Blur("varying", parts=(Blur("kernel", kernel=gaussian(1.0), where=everywhere),))
-    restored = restore_varying(image, blur, lambda part, one: convolve(part, one.kernel))
-    assert np.allclose(restored, convolve(image, gaussian(1.0)), atol=1e-6)

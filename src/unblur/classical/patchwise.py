@@ -1,18 +1,16 @@
-"""Restoration of blur that differs from place to place: cell by cell, or part by part."""
+"""Restoration cell by cell, on patches with a margin: for blur that differs from place to place."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unblur.errors import OptionError
 from unblur.image import Image, check_image
-from unblur.physics.blur import Blur
 from unblur.physics.convolve import border_index
 
 
@@ -66,31 +64,6 @@ def restore_cells(
     return out
 
 
-def restore_varying(image: Image, blur: Blur, invert: Callable[[Image, Blur], Image]) -> Image:
-    """Restore a blur of kind "varying": with each of its parts where it weighs, blended by their `where`.
-
-    Shape: (H, W, C), kept. `invert`: an image and one part to the restored image; it is called on the
-    rectangle where the part weighs anything, with a margin of twice the kernel's size. Where the weights do
-    not sum to one, the image itself makes up the rest.
-    Raises OptionError for a blur without parts, or a part without a `where` of the image's size.
-    """
-    image = check_image(image)
-    if not blur.parts:
-        raise OptionError("a varying blur needs parts, each with its `where`")
-    out = image.copy()
-    for part in blur.parts:
-        if part.where is None or part.where.shape != image.shape[:2]:
-            raise OptionError(f"a part needs a `where` of the image's size, {image.shape[:2]}")
-        if part.kernel is None:
-            continue
-        around = 2 * part.kernel.shape[0]
-        box = tuple(_extent(np.any(part.where > 0, axis=axis), around) for axis in (1, 0))
-        if part.where[box].size:
-            weight = part.where[box][:, :, None]
-            out[box] += weight * (invert(np.ascontiguousarray(image[box]), part) - image[box])
-    return out
-
-
 def _edges(length: int, cells: int, feather: int) -> list[int]:
     """Where the cells of a line begin, and where the last one ends."""
     edges = np.linspace(0, length, cells + 1).round().astype(int)
@@ -122,11 +95,3 @@ def _paste(target: Image, patch: Image, weight: NDArray[np.float32]) -> None:
     """Blend a patch into the image; where the two agree, or the weight is 1, to the last bit."""
     blended = target + weight[:, :, None] * (patch - target)
     target[...] = np.where(weight[:, :, None] == 1, patch, blended)
-
-
-def _extent(weighs: NDArray[Any], around: int) -> slice:
-    """The part of a line where anything weighs, and a margin."""
-    places = np.flatnonzero(weighs)
-    if places.size == 0:
-        return slice(0, 0)
-    return slice(max(int(places[0]) - around, 0), int(places[-1]) + 1 + around)

@@ -33,7 +33,7 @@ EPS = np.float32(1e-7)
 LEAST_SEEN = 1e-3
 
 #: How much further than a plain step an accelerated one goes; from 4/3 on, momentum no longer forgives it.
-_RELAXATION = 1.25
+RELAXATION = 1.25
 
 #: Sharpness of White's damping threshold.
 _DAMPING_POWER = 10
@@ -52,10 +52,10 @@ def richardson_lucy(
 ) -> Image:
     """Restore by o <- o . h~ * (b / (h * o)), `iterations` times (10).
 
-    Shape: (H, W, C), kept; result within [0, 1]. `accelerated`: momentum, by which a dozen steps go as far as
-    some thirty plain ones. `damping`: where the blurred restoration is within that many times `noise` of the image, it is left
-    alone (White, "Image restoration using the damped Richardson-Lucy method", 1994); 0 is off. `start`: from
-    the image, or from a constant 0.5 as in scikit-image.
+    Shape: (H, W, C), kept; result within [0, 1]. `accelerated`: momentum and longer steps, by which nine go as
+    far as some thirty plain ones. `damping`: where the blurred restoration is within that many times `noise` of
+    the image, it is left alone (White, "Image restoration using the damped Richardson-Lucy method", 1994); 0 is
+    off. `start`: from the image, or from a constant 0.5 as in scikit-image.
     Raises ImageError, KernelError or OptionError. Source: Richardson 1972, Lucy 1974.
     """
     noise, steps = noise_level(noise), count(iterations, ITERATIONS)
@@ -83,7 +83,7 @@ class ImageStep:
 
     def __init__(self, canvas: Canvas, observed: Planes, threshold: float, *, relaxed: bool) -> None:
         self.canvas, self.observed, self.threshold = canvas, observed, np.float32(threshold)
-        self.relaxation = np.float32(_RELAXATION if relaxed else 1)
+        self.relaxation = np.float32(RELAXATION if relaxed else 1)
         self.seen: Spectrum | None = None
         if not canvas.known:
             seen = np.zeros((1, *canvas.grid), np.float32)

@@ -26,6 +26,7 @@ from unblur.classical.canvas import (
     noise_level,
     rfft,
 )
+from unblur.classical.linear import solve_linear
 from unblur.classical.prior import (
     Statistics,
     expected_energy,
@@ -34,7 +35,6 @@ from unblur.classical.prior import (
     noise_to_signal,
     rotate,
 )
-from unblur.classical.wiener import solve_linear
 from unblur.errors import OptionError
 from unblur.image import Image
 from unblur.physics.blur import Kernel

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unblur.classical.canvas import (
-    Canvas,
     Continuation,
-    Planes,
-    Spectrum,
     count,
     irfft,
     make_canvas,
     noise_level,
-    rfft,
 )
+from unblur.classical.linear import filter_linear, solve_linear
 from unblur.classical.prior import (
     Statistics,
     expected_energy,
@@ -80,63 +77,6 @@ def wiener(
         outside[:, : canvas.size[0], : canvas.size[1]] = planes[:, : canvas.size[0], : canvas.size[1]]
         planes = outside
     return canvas.image(rotate(rotation.T, irfft(filter_linear(canvas, planes, ratio), canvas.grid)))
-
-
-def filter_linear(canvas: Canvas, planes: Planes, ratio: Planes) -> Spectrum:
-    """Spectra of the planes that minimise |h * x - b|^2 + sum of ratio |X|^2 over the whole canvas.
-
-    planes: (C, H', W'). ratio and result: (C, H', W' // 2 + 1).
-    """
-    spectrum = rfft(planes)
-    spectrum *= canvas.transfer.conj()
-    spectrum /= np.maximum(np.square(np.abs(canvas.transfer)) + ratio, np.finfo(ratio.dtype).tiny)
-    return spectrum
-
-
-def solve_linear(canvas: Canvas, planes: Planes, ratio: Planes, steps: int) -> Spectrum:
-    """The same minimum, with |h * x - b|^2 over the image's own pixels where the border is unknown.
-
-    By conjugate gradients, preconditioned and started by `filter_linear`.
-    """
-    x = filter_linear(canvas, planes, ratio)
-    if canvas.known:
-        return x
-    high, wide = canvas.size
-    transfer, back = canvas.transfer, canvas.transfer.conj()
-    filtering = 1 / np.maximum(np.square(np.abs(transfer)) + ratio, np.finfo(ratio.dtype).tiny)
-    unpaired = (0, -1) if canvas.grid[1] % 2 == 0 else (0,)
-
-    def seen(planes: Planes) -> Spectrum:
-        planes[:, high:] = 0
-        planes[:, :, wide:] = 0
-        spectrum = rfft(planes)
-        spectrum *= back
-        return spectrum
-
-    def dot(a: Spectrum, b: Spectrum) -> NDArray[np.floating[Any]]:
-        """Inner product of each pair of planes: all columns count twice, but for those without a mirror image."""
-        sums = [
-            2 * np.vdot(p, q).real - sum(np.vdot(p[:, edge], q[:, edge]).real for edge in unpaired)
-            for p, q in zip(a, b, strict=True)
-        ]
-        return np.maximum(sums, np.finfo(ratio.dtype).tiny).astype(ratio.dtype)[:, None, None]
-
-    residual = seen(planes - irfft(transfer * x, canvas.grid))
-    residual -= ratio * x
-    direction = filtering * residual
-    now = dot(residual, direction)
-    for _ in range(steps):
-        applied = seen(irfft(transfer * direction, canvas.grid))
-        applied += ratio * direction
-        length = now / dot(direction, applied)
-        x += length * direction
-        applied *= length
-        residual -= applied
-        conditioned = np.multiply(filtering, residual, out=applied)
-        before, now = now, dot(residual, conditioned)
-        direction *= now / before
-        direction += conditioned
-    return x
 
 
 def _balanced(

@@ -8,7 +8,7 @@ from functools import partial
 from unblur.classical import SOLVERS, image_statistics
 from unblur.classical.blind import blind_deconvolution
 from unblur.classical.canvas import find_border
-from unblur.classical.patchwise import restore_varying
+from unblur.classical.varying import restore_varying
 from unblur.estimate import estimate_blur
 from unblur.image import Image
 from unblur.methods.base import Method, Options
@@ -22,18 +22,15 @@ _BLIND_LEAST = 16
 
 
 def solve(name: str, image: Image, blur: Blur, options: Options) -> Image:
-    """Restore with the solver of that name, whatever the kind of blur. Shape: (H, W, C) in and out."""
-    solver = SOLVERS[name]
-
-    def invert(part: Image, one: Blur) -> Image:
-        if one.kernel is None:
-            return part
-        fitted = {} if name == "richardson-lucy" else {"statistics": options.statistics}
-        return solver.function(
-            part, one.kernel, noise=blur.noise, iterations=options.iterations, border=options.border, **fitted
-        )
-
-    return restore_varying(image, blur, invert) if blur.parts else invert(image, blur)
+    """Restore with the solver of that name; a varying blur takes Richardson-Lucy. Shape: (H, W, C) in and out."""
+    if blur.parts:
+        return restore_varying(image, blur, iterations=options.iterations)
+    if blur.kernel is None:
+        return image
+    fitted = {} if name == "richardson-lucy" else {"statistics": options.statistics}
+    return SOLVERS[name].function(
+        image, blur.kernel, noise=blur.noise, iterations=options.iterations, border=options.border, **fitted
+    )
 
 
 def prepare(image: Image, blur: Blur, options: Options) -> Options:

@@ -104,6 +104,28 @@ def rotation_zoom(
     return np.stack([embed(line, size) for line in lines]).reshape(*grid, size, size)
 
 
+def part_kernels(blur: Blur, shape: tuple[int, int]) -> list[tuple[Kernel, NDArray[np.float32]]]:
+    """The kernels that a varying blur blends on images of `shape` (H, W), each with its weights (H, W).
+
+    Parts that blur nothing are left out. Raises OptionError for a blur without parts, or a part without a `where`
+    of that shape; KernelError for one without kernel or parameters.
+    """
+    if not blur.parts:
+        raise OptionError("a varying blur needs parts, each with its `where`")
+    found: list[tuple[Kernel, NDArray[np.float32]]] = []
+    for part in blur.parts:
+        if part.where is None or part.where.shape != shape:
+            raise OptionError(f"a part needs a `where` of the image's size, {shape}")
+        where = part.where.astype(np.float32, copy=False)
+        if part.kind == "varying":
+            found += [(kernel, where * weight) for kernel, weight in part_kernels(part, shape)]
+            continue
+        kernel = _kernel(part)
+        if kernel is not None:
+            found.append((kernel, where))
+    return found
+
+
 def _kernel(blur: Blur) -> Kernel | None:
     if blur.kind == "none":
         return None
