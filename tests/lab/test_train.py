@@ -343,6 +343,7 @@ def test_bf16_is_chosen_by_what_the_processor_can(
     assert multiplies_bf16("cpu") == expected
 
 
+@pytest.mark.slow
 def test_eight_pictures_are_learnt_by_heart(photographs: Path, tiny: Make, tmp_path: Path) -> None:
     recipe = tiny(
         "net={name='nafnet16', options={encoder=[1, 1], decoder=[1, 1]}}",

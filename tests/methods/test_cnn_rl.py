@@ -140,10 +140,11 @@ def test_every_size(estimator, method, shape, known, rng):
 def test_a_given_blur_needs_no_weights(monkeypatch, tmp_path, sharp, method):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("UNBLUR_WEIGHTS", str(tmp_path))
+    sharp = sharp[:160, :200]
     blurred = to_array(gaussian_blur(sharp, 1.5), np.uint8)
     result = unblur.restore(blurred, method, sigma=1.5)
     assert psnr(from_array(result.image), sharp) > psnr(from_array(blurred), sharp) + 1
-    more = unblur.restore(blurred, method, sigma=1.5, iterations=30)
+    more = unblur.restore(blurred, method, sigma=1.5, iterations=12)
     assert not np.array_equal(more.image, result.image)
 
 
