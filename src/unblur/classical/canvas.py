@@ -41,8 +41,8 @@ ROUNDING_NOISE = 1 / (255 * 12**0.5)
 #: Below this standard deviation float32 arithmetic is itself the larger noise.
 SMALLEST_NOISE = 1e-7
 
-#: How many pixels an image is continued by, in addition to the kernel's radius. More restores a known border no
-#: better, and less would let the opposite sides of an unknown one see each other.
+#: How many pixels an image is continued by, once or twice, in addition to what the kernel takes. With less, opposite
+#: sides of the image see each other around the canvas, and a tile comes out otherwise than the whole.
 _REACH = 16
 
 #: Elements of all arrays of a strip together: as many as the second-level cache of a core holds.
@@ -101,7 +101,7 @@ def make_canvas(
     known = mirrored or border == "circular"
     rule = check_border(border) if known else "reflect101"
     radius = kernel.shape[0] // 2
-    margin = radius + _REACH
+    margin = 2 * radius + _REACH if known else radius + 2 * _REACH
     planes = np.ascontiguousarray(image.transpose(2, 0, 1), dtype=dtype)
     for axis in (1, 2):
         planes = _continue(planes, axis, margin, rule, exact=known)
