@@ -32,6 +32,10 @@ Size: TypeAlias = tuple[Count, Count]
 """Height and width in pixels."""
 
 
+#: Where recipes lie: in the working directory, in an installed package, in a checkout.
+_PLACES = (Path("recipes"), Path(__file__).parents[1] / "recipes", Path(__file__).parents[3] / "recipes")
+
+
 class Section(BaseModel):
     """A part of a recipe: immutable, without room for unknown keys."""
 
@@ -399,19 +403,21 @@ def parse(content: dict[str, Any], overrides: Iterable[str] = (), what: str = "r
         raise OptionError(f"{what}: {_first(error)}") from error
 
 
-def find(name: str, folder: str | os.PathLike[str] = "recipes") -> Path:
+def find(name: str, folder: str | os.PathLike[str] | None = None) -> Path:
     """The file of a recipe: a path, or system/protocol among the recipes of `folder`.
 
+    Without a folder: `recipes` where one stands, else those that came with the package.
     Raises FileError, naming the nearest, for what is neither.
     """
     if Path(name).is_file():
         return Path(name)
+    folder = folder or next((place for place in _PLACES if place.is_dir()), _PLACES[0])
     known = {path.relative_to(folder).with_suffix("").as_posix(): path for path in all_recipes(folder)}
     if name in known:
         return known[name]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
     raise FileError(
-        f"{name}: no such recipe{f'; did you mean {near[0]}?' if near else ', nor a folder recipes here'}"
+        f"{name}: no such recipe{f'; did you mean {near[0]}?' if near else ''}"
     )
 
 
