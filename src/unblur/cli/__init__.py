@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from unblur import __version__
-from unblur.cli import bench, blur, data, estimate, export, models, restore, score, train
+from unblur.cli import bench, blur, corpus, data, estimate, export, models, restore, score, serve, train
 from unblur.errors import UnblurError
 
 # click's errors in the use of a command; typer ships its own click and does not name their base class.
@@ -32,7 +32,9 @@ app.command("models")(models.models)
 app.command("train")(train.train)
 app.command("bench")(bench.bench)
 app.command("export")(export.export)
+app.command("serve")(serve.serve)
 app.add_typer(data.app, name="data")
+app.add_typer(corpus.app, name="corpus")
 
 
 def _show_version(wanted: bool) -> None:
