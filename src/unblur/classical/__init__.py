@@ -52,8 +52,8 @@ class Solver:
 
 
 def _reach(size: int, iterations: int | None) -> int:
-    """Two kernels and a little: what a restoration takes from further away fades fast, however long it iterates."""
-    return 2 * size + 16
+    """Two kernels and a little, or three: what comes from further away fades fast, however long it iterates."""
+    return max(2 * size + 16, 3 * size)
 
 
 SOLVERS: dict[str, Solver] = {

@@ -45,7 +45,7 @@ def blind_deconvolution(
     deconvolution by means of the Richardson-Lucy algorithm" (1995).
     """
     kernel, steps = check_kernel(kernel), count(iterations, ITERATIONS)
-    canvas = make_canvas(image, kernel, border, noise_level(noise))
+    canvas = make_canvas(image, kernel, border, noise_level(noise), inverse=False)
     observed = np.maximum(canvas.planes, 0)
     image_step = ImageStep(canvas, observed, 0, relaxed=False)
     seen = rfft(np.ones_like(observed[:1])) if image_step.seen is None else image_step.seen

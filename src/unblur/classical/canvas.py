@@ -41,8 +41,8 @@ ROUNDING_NOISE = 1 / (255 * 12**0.5)
 #: Below this standard deviation float32 arithmetic is itself the larger noise.
 SMALLEST_NOISE = 1e-7
 
-#: How many pixels an image is continued by, once or twice, in addition to what the kernel takes. With less, opposite
-#: sides of the image see each other around the canvas, and a tile comes out otherwise than the whole.
+#: How many pixels an image is continued by, in addition to what the kernel takes. With less, opposite sides of the
+#: image see each other around the canvas, and a tile comes out otherwise than the whole.
 _REACH = 16
 
 #: Elements of all arrays of a strip together: as many as the second-level cache of a core holds.
@@ -87,9 +87,12 @@ def make_canvas(
     border: Continuation,
     noise: float,
     dtype: DTypeLike = np.float32,
+    *,
+    inverse: bool = True,
 ) -> Canvas:
     """Continue an image beyond its borders to a periodic grid of a size that transforms fast.
 
+    inverse: whether what works on it inverts the blur outright, and so looks further than the kernel does.
     Raises ImageError, KernelError or OptionError for what is not an image, a kernel or a border.
     """
     image, kernel = check_image(image), check_kernel(kernel)
@@ -101,7 +104,9 @@ def make_canvas(
     known = mirrored or border == "circular"
     rule = check_border(border) if known else "reflect101"
     radius = kernel.shape[0] // 2
-    margin = 2 * radius + _REACH if known else radius + 2 * _REACH
+    margin = radius + _REACH
+    if inverse:
+        margin += radius if known else _REACH
     planes = np.ascontiguousarray(image.transpose(2, 0, 1), dtype=dtype)
     for axis in (1, 2):
         planes = _continue(planes, axis, margin, rule, exact=known)

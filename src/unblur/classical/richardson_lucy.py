@@ -63,7 +63,7 @@ def richardson_lucy(
         raise OptionError(f"damping: expected 0 or more, got {damping}")
     if start not in get_args(Start):
         raise OptionError(f"unknown start {start!r}; one of {', '.join(get_args(Start))}")
-    canvas = make_canvas(image, kernel, border, noise)
+    canvas = make_canvas(image, kernel, border, noise, inverse=False)
     observed = np.maximum(canvas.planes, 0)
     first = np.maximum(observed, EPS) if start == "observed" else np.full_like(observed, 0.5)
     step = ImageStep(canvas, observed, damping * noise, relaxed=accelerated)
