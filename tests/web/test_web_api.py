@@ -73,6 +73,16 @@ def test_json_has_the_pictures(server, tiff):
     assert abs(local - 1.8) < 0.5
 
 
+def test_a_phones_heic(server, blurred):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    out = io.BytesIO()
+    pillow_heif.from_pillow(Pil.fromarray(blurred)).save(out, quality=95)
+    facts = restore(server, out.getvalue(), "IMG_1.HEIC", answer="json").json()
+    assert (facts["name"], facts["type"]) == ("IMG_1.unblur.png", "image/png")
+    assert files.decode(base64.b64decode(facts["before"])).shape == (200, 260, 3)
+    assert facts["after"] is None
+
+
 def test_browsers_are_not_sent_what_they_have(server, photo):
     facts = restore(server, photo, answer="json").json()
     assert facts["before"] is None

@@ -75,10 +75,10 @@ def wait(page):
     )
 
 
-def look(page, name):
+def look(page, name, *, whole=True):
     if LOOKS:
         page.wait_for_timeout(150)
-        page.screenshot(path=f"{LOOKS}/{name}.png", full_page=True)
+        page.screenshot(path=f"{LOOKS}/{name}.png", full_page=whole)
 
 
 def faults(page):
@@ -321,12 +321,13 @@ def test_on_a_phone(page_for, photo):
     assert page.get_by_text("Take a picture").is_visible()
     assert page.locator("#camera").get_attribute("capture") == "environment"
     assert faults(page) == []
-    look(page, "phone-start")
+    look(page, "phone-start", whole=False)
     page.locator("[data-example='cat.jpg']").tap()
     page.locator("#verdict strong", has_text="Gaussian").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert faults(page) == []
     look(page, "phone-cat")
+    look(page, "phone-cat-first", whole=False)
     box = page.locator("#stage").bounding_box()
     touch = page.context.new_cdp_session(page)
     for kind, share in (("touchStart", 0.5), ("touchMove", 0.45), ("touchMove", 0.3), ("touchEnd", None)):

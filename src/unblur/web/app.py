@@ -176,13 +176,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         "/api/estimate",
         summary="Say how a picture is blurred",
         response_model=dict[str, Any],
+        response_description="What was found.",
         responses=_PROBLEMS,
     )
     async def estimate(request: Request, file: Picture) -> Response:
         """Kind, size, direction and noise, how sure that is, and the kernel and a map of the blur as PNG in base64."""
         return await do(request, file, restore=False)
 
-    @app.get("/api/about", summary="What this server offers and allows")
+    @app.get("/api/about", summary="What this server offers and allows", response_description="As it says.")
     async def about() -> About:
         """The methods and models that can be asked for, the formats and the limits."""
         return About(
@@ -195,7 +196,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             workers=settings.workers,
         )
 
-    @app.get("/healthz", summary="Whether the server works")
+    @app.get("/healthz", summary="Whether the server works", response_description="It does.")
     async def healthz() -> Health:
         """For probes; it costs nothing."""
         return Health()

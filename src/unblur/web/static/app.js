@@ -169,7 +169,7 @@ function clear() {
   current = null;
   $("strip").replaceChildren();
   $("verdict").replaceChildren();
-  $("viewer").hidden = $("found").hidden = $("several").hidden = true;
+  for (const id of ["viewer", "found", "several", "blur"]) $(id).hidden = true;
   main.dataset.state = "empty";
   $("files").focus();
 }
@@ -213,7 +213,7 @@ async function show(item) {
   $("download").disabled = state !== "done";
   $("verdict").replaceChildren(...verdict(item));
   $("facts").replaceChildren(...(state === "done" ? details(facts) : []));
-  $("figures").hidden = state !== "done";
+  $("blur").hidden = state !== "done";
   if (state === "done") {
     picture("kernel", item.kernel, facts.blur.kernel_size ? `Kernel, ${facts.blur.kernel_size} by ${facts.blur.kernel_size} pixels` : "");
     picture("map", item.map, "Map of the blur: black is sharp, white is blurred");

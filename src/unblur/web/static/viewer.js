@@ -44,6 +44,7 @@ export class Viewer {
     if (width !== this.size[0] || height !== this.size[1]) {
       this.size = [width, height];
       for (const image of [this.before, this.after]) [image.width, image.height] = this.size;
+      this.stage.style.aspectRatio = width > 1 ? `${width} / ${height}` : "";
       this.fit();
     }
   }
@@ -90,7 +91,7 @@ export class Viewer {
       image.style.transform = `translate(${this.x}px, ${this.y}px) scale(${this.zoom})`;
     }
     this.stage.classList.toggle("zoomed", !this.fitted);
-    this.stage.classList.toggle("pixels", this.zoom >= 3);
+    this.stage.classList.toggle("pixels", !this.fitted && this.zoom >= 3);
     this.scaleShown.value = `${Math.round(this.zoom * 100)} %`;
   }
 
