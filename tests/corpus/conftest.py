@@ -1,0 +1,23 @@
+"""Small corpora, and workers that find the package."""
+
+import os
+from pathlib import Path
+
+import pytest
+from corpora import make_corpus
+
+import unblur
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """A folder of 12 pictures, 2 of them broken."""
+    make_corpus(tmp_path / "in", 12, 2)
+    return tmp_path / "in"
+
+
+@pytest.fixture(autouse=True)
+def _found_by_workers(monkeypatch):
+    """Workers are processes of their own: let them find the package that is tested."""
+    here = str(Path(unblur.__file__).parent.parent)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])]))
