@@ -5,6 +5,8 @@ import io
 import json
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,6 +50,7 @@ def test_a_sharp_picture_comes_back_byte_for_byte(server, sharp):
     facts = json.loads(answer.headers["x-unblur-result"])
     assert facts["unchanged"]
     assert facts["method"] == "none"
+    assert facts["sharp"]
     assert facts["left_alone"][0].startswith("everything: the picture is sharp")
 
 
@@ -153,6 +156,37 @@ def test_nothing_is_left_in_the_temporary_folder(server, photo, astronaut):
     assert restore(server, large, "large.tif", method="wiener", sigma=1).status_code == 200
     assert restore(server, photo[:1000]).status_code in (415, 422)
     assert list(server.temporary.iterdir()) == []
+
+
+def test_what_cannot_be_told_is_not_called_sharp(server):
+    flat = files.encode(np.full((64, 64, 3), 90, np.uint8), "png")
+    facts = json.loads(restore(server, flat, "flat.png").headers["x-unblur-result"])
+    assert facts["unchanged"]
+    assert not facts["sharp"]
+
+
+def test_workers_end_with_the_server(command, tmp_path):
+    """Even where it cannot tell them any more."""
+    with command(tmp_path, "--workers", 1) as server:
+        parent = server.process.pid
+        workers = []
+        while not workers:
+            children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+            workers = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+            time.sleep(0.1)
+        server.process.kill()
+        server.process.wait()
+    until = time.monotonic() + 10
+    while any(map(lives, workers)) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not any(map(lives, workers))
+
+
+def lives(pid):
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
 
 
 def test_a_taken_port(server):

@@ -32,7 +32,7 @@ def serve(
     ] = 32,
     seconds: Annotated[
         float, typer.Option(envvar="UNBLUR_SECONDS", help="A picture that takes longer is given up.")
-    ] = 120,
+    ] = 600,
     upload_seconds: Annotated[
         float, typer.Option(envvar="UNBLUR_UPLOAD_SECONDS", help="An upload that takes longer is refused.")
     ] = 60,

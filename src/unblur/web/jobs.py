@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from unblur import engine, files, methods
 from unblur.errors import FileError, InputError, MissingExtraError, OutputError, TooLargeError, UnblurError
-from unblur.estimate import analyse, blur_map
+from unblur.estimate import SURE, analyse, blur_map
 from unblur.image import Image, from_array, luma, to_array
 from unblur.physics.blur import Blur
 from unblur.web.refusal import Refusal, Reply
@@ -136,6 +136,7 @@ def _restore(job: Job, source: files.Source) -> Reply:
         "width": source.width,
         "height": source.height,
         "unchanged": unchanged,
+        "sharp": result.blur.kind == "none" and result.blur.confidence >= SURE,
         "warnings": [*result.warnings, *files.losses(source, f"x{TYPES[kind][1]}")],
     }
     if not job.as_json:

@@ -24,7 +24,7 @@ class Settings(pydantic.BaseModel):
     max_pixels: int = pydantic.Field(default=50_000_000, ge=1)
     workers: int = pydantic.Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     queue: int = pydantic.Field(default=32, ge=0)
-    seconds: float = pydantic.Field(default=120, gt=0)
+    seconds: float = pydantic.Field(default=600, gt=0)
     upload_seconds: float = pydantic.Field(default=60, gt=0)
     rate: int = pydantic.Field(default=240, ge=0)
     memory: pydantic.ByteSize = pydantic.ByteSize(1_500_000_000)

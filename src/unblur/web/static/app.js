@@ -100,6 +100,7 @@ async function restore(item) {
   const turn = ++item.turn;
   const stale = () => item.turn !== turn;
   item.state = "working";
+  item.since = Date.now();
   running++;
   show(item);
   try {
@@ -223,6 +224,11 @@ async function show(item) {
   if (item === current && item.state === state) viewer.show(item.before, state === "done" ? item.after : null, width, height);
 }
 
+setInterval(() => {
+  if (current?.state === "working") $("busy").textContent = `At work for ${Math.round((Date.now() - current.since) / 1000)} s`;
+  else $("busy").textContent = "Waiting for its turn";
+}, 500);
+
 function picture(id, url, words) {
   const figure = $(id);
   figure.hidden = !url;
@@ -274,10 +280,10 @@ function verdict({ state, facts, message }) {
   const notes = [...facts.left_alone.filter(() => facts.method !== "none").map((line) => `Left alone: ${line}.`), ...facts.warnings.map((line) => `Note: ${line}.`)];
   const more = notes.map((line) => element("p", line));
   if (facts.method === "none" && facts.blur.kind === "none") {
-    const sure = facts.blur.confidence > 0;
+    const sure = facts.sharp;
     return [
       element("strong", sure ? "Left alone because it is sharp" : "Left alone: its blur cannot be told", "good"),
-      element("p", sure ? "There is no blur to take out. You get the file as it was." : "The picture is too small or too flat. If you know its blur, say so below."),
+      element("p", sure ? "There is no blur to take out. You get the file as it was." : "The picture is too small, too flat or too regular to tell. If you know its blur, say so below."),
       ...more,
     ];
   }
