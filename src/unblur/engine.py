@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from unblur import files, methods, tiling
 from unblur.errors import ImageError, OptionError
-from unblur.estimate import noise_sigma
+from unblur.estimate import noise_level, quality_noise
 from unblur.image import INTEGER_MAX, Image, from_array, to_array
 from unblur.methods import Method, Options
 from unblur.methods.guard import CELL, guard
@@ -155,7 +155,7 @@ def _restore_opened(
     progress: Progress | None,
     started: float,
 ) -> Result:
-    blur, reason = _decide(opened.pixels, row, given)
+    blur, reason = _decide(opened.pixels, row, given, opened.source.quality if opened.source else 0)
     output, left_alone = opened.pixels, (reason,) if reason else ()
     if not reason and strength > 0:
         output, fell_back = _run_tiles(
@@ -295,13 +295,16 @@ def _given_blur(kernel: NDArray[Any] | str | os.PathLike[str] | None, sigma: flo
     return Blur("kernel", kernel=kernels.load_kernel(kernel))
 
 
-def _decide(pixels: NDArray[Any], row: Method, given: Blur | None) -> tuple[Blur, str]:
-    """The blur to take out, with its noise; and the reason to leave the picture alone, or an empty text."""
+def _decide(pixels: NDArray[Any], row: Method, given: Blur | None, quality: int = 0) -> tuple[Blur, str]:
+    """The blur to take out, with its noise; and the reason to leave the picture alone, or an empty text.
+
+    quality: of the JPEG that the pixels come from, 0 where there was none.
+    """
     seen = from_array(sample(pixels))
     blur = given or row.find(seen)
     rounding = 1 / (INTEGER_MAX[pixels.dtype] * 12**0.5) if pixels.dtype in INTEGER_MAX else 1e-6
-    noise = blur.noise if blur.noise is not None else noise_sigma(seen)
-    blur = replace(blur, noise=max(noise, rounding))
+    noise = blur.noise if blur.noise is not None else noise_level(seen)
+    blur = replace(blur, noise=max(noise, rounding, quality_noise(quality) if quality else 0.0))
     if given is None and blur.kind == "none" and row.needs_blur:
         return (
             blur,

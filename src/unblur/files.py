@@ -211,6 +211,11 @@ class Source:
                 _carried=_collect(data, format_name, image, exif, orientation),
             )
 
+    @property
+    def quality(self) -> int:
+        """The quality of a JPEG, 1 to 100, by its quantisation tables; 0 for any other file."""
+        return self._carried.quality
+
     def read(self) -> Pixels:
         """The colour channels of the whole picture, upright: (H, W, C) of `dtype`.
 

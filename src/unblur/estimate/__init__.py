@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from unblur.estimate.defocus import disk_radius, radius_of
 from unblur.estimate.gaussian import Sigma, gaussian_sigma, sigma_at
+from unblur.estimate.jpeg import Jpeg, jpeg, quality_noise
 from unblur.estimate.maps import blur_map
 from unblur.estimate.motion import Motion, linear_motion, motion_of
-from unblur.estimate.noise import noise_sigma
+from unblur.estimate.noise import noise_level, noise_sigma
 from unblur.estimate.sharpness import sharpness, sharpness_of
 from unblur.estimate.spectrum import spectrum
 from unblur.image import Image, check_image
@@ -21,6 +22,7 @@ from unblur.physics.blur import Blur
 
 __all__ = [
     "Estimate",
+    "Jpeg",
     "Motion",
     "Sigma",
     "analyse",
@@ -28,8 +30,11 @@ __all__ = [
     "disk_radius",
     "estimate_blur",
     "gaussian_sigma",
+    "jpeg",
     "linear_motion",
+    "noise_level",
     "noise_sigma",
+    "quality_noise",
     "sharpness",
 ]
 
@@ -45,8 +50,8 @@ class Estimate:
     """All that is known about how an image was blurred.
 
     blur: the decision. sigma: of the Gaussian that fits best, pixels, whatever the kind. sharpness: 0..1.
-    noise: standard deviation in [0, 1] units. angle, length: of the straight motion that fits best, degrees
-    and pixels, or None. map: local sigma (H, W), or None where not asked for.
+    noise: what to reckon with, a standard deviation in [0, 1] units. angle, length: of the straight motion that
+    fits best, degrees and pixels, or None. map: local sigma (H, W), or None where not asked for.
     """
 
     blur: Blur
@@ -85,7 +90,7 @@ def analyse(image: Image, *, map: bool = False) -> Estimate:  # noqa: A002
     Raises ImageError for what is no image.
     """
     check_image(image)
-    noise = noise_sigma(image)
+    noise = noise_level(image)
     local = blur_map(image) if map else None
     found = spectrum(image)
     if found is None:

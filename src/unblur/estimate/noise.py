@@ -1,14 +1,19 @@
-"""How noisy a picture is."""
+"""How noisy a picture is, and how noisy it is to be taken for."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unblur.estimate.jpeg import jpeg
 from unblur.image import Image
 
 #: Side of a cell in pixels, and which quantile of the cells decides.
 _CELL, _FLATTEST = 16, 0.1
+
+#: JPEG's error is to be reckoned with as white noise of so many times its standard deviation: it sits where the
+#: picture is, and follows it. Restores best over qualities of 60 to 90 and Gaussian blurs of 1.5 and 3 pixels.
+_UNEVEN = 1.5
 
 #: That quantile of pure white noise of standard deviation 1.
 _WHITE = 0.893
@@ -27,6 +32,15 @@ def noise_sigma(image: Image) -> float:
         return 0.0
     rows, columns = _middle(height), _middle(width)
     return float(np.mean([_plane_noise(image[rows, columns, c]) for c in range(channels)]))
+
+
+def noise_level(image: Image) -> float:
+    """The standard deviation that a deconvolution should reckon with, in [0, 1] units: `noise_sigma`, or JPEG's.
+
+    What JPEG leaves behind is no noise where the picture is flat, and more than noise where it is not.
+    """
+    found = jpeg(image)
+    return max(noise_sigma(image), _UNEVEN * found.noise if found else 0.0)
 
 
 def _middle(length: int, most: int = 1024) -> slice:

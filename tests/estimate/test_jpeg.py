@@ -1,0 +1,69 @@
+"""JPEG compression is told from the pixels, and its error is reckoned with."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import pyvips
+
+import unblur
+from unblur.estimate import jpeg, noise_level, noise_sigma, quality_noise
+from unblur.image import from_array, to_array
+from unblur.metrics import gain, psnr
+from unblur.physics.convolve import gaussian_blur
+
+
+def compressed(pixels, quality):
+    data = pyvips.Image.new_from_array(pixels).jpegsave_buffer(Q=quality)
+    return pyvips.Image.new_from_buffer(data, "").numpy()
+
+
+@pytest.fixture
+def soft(astronaut):
+    return to_array(gaussian_blur(astronaut, 2.0), np.uint8)
+
+
+@pytest.mark.parametrize("quality", [40, 60, 75, 90])
+@pytest.mark.parametrize("cut", [(0, 0), (3, 5), (7, 1)])
+def test_quality_is_read_from_the_pixels(quality, cut, soft):
+    pixels = compressed(soft, quality)
+    found = jpeg(from_array(np.ascontiguousarray(pixels[cut[0] :, cut[1] :])))
+    assert found is not None
+    assert found.quality == pytest.approx(quality, abs=7)
+    error = (pixels.astype(float) - soft).std() / 255
+    assert error / 2 < found.noise < 2 * error
+
+
+def test_what_was_never_compressed_is_not_called_so(soft, astronaut, rng):
+    assert jpeg(from_array(soft)) is None
+    assert jpeg(astronaut) is None
+    assert jpeg(rng.random((200, 200, 3), dtype=np.float32)) is None
+    assert jpeg(np.full((200, 200, 1), 0.5, np.float32)) is None
+    assert jpeg(np.zeros((63, 400, 3), np.float32)) is None
+
+
+def test_the_level_is_the_larger_of_the_two(soft):
+    pixels = from_array(compressed(soft, 75))
+    assert noise_level(pixels) == pytest.approx(1.5 * jpeg(pixels).noise)
+    assert noise_level(from_array(soft)) == noise_sigma(from_array(soft))
+
+
+def test_the_noise_of_a_quality(soft):
+    for quality in (60, 75, 90):
+        error = (compressed(soft, quality).astype(float) - soft).std() / 255
+        assert error / 2.5 < quality_noise(quality) < 2.5 * error
+
+
+@pytest.mark.parametrize("quality", [60, 90])
+@pytest.mark.parametrize("options", [{}, {"sigma": 2.0}, {"sigma": 2.0, "method": "total-variation"}])
+def test_a_compressed_picture_is_not_made_worse(quality, options, soft, astronaut):
+    pixels, truth = compressed(soft, quality), to_array(astronaut, np.uint8)
+    restored = unblur.restore(pixels, **options).image
+    before, after = (psnr(truth, x, data_range=255) for x in (pixels, restored))
+    assert gain(after, before) > 0.7
+
+
+def test_a_file_tells_its_quality(tmp_path, soft):
+    path = tmp_path / "soft.jpg"
+    path.write_bytes(pyvips.Image.new_from_array(soft).jpegsave_buffer(Q=97))
+    assert unblur.restore(path, sigma=2.0).blur.noise >= quality_noise(97)
