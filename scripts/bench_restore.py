@@ -1,6 +1,6 @@
 """Blind restoration of photographs: gain of `auto` at known amounts of blur, and harm to sharp originals.
 
-    scripts/bench restore --data DIR [--limit 50] [--method auto]
+    scripts/bench restore --data DIR [--limit 50] [--method auto] [--jpeg 75]
 
 DIR is a folder of sharp photographs. Each is blurred by a Gaussian (OpenCV's float size rule, reflect101), rounded to
 8 bits, and restored without being told. Gain = min(PSNR_out, 45) - min(PSNR_in, 45), protocol rgb8-v1.
@@ -30,6 +30,7 @@ def main(
     method: str = "auto",
     sigmas: str = "0,1,1.5,2,3",
     known: Annotated[bool, typer.Option(help="Tell the true sigma: an upper bound.")] = False,
+    jpeg: Annotated[int, typer.Option(help="Compress the blurred pictures at this quality.")] = 0,
 ) -> None:
     paths = sorted(path for path in data.iterdir() if path.suffix.lower() in files.READABLE)[:limit]
     table = Table(
@@ -40,6 +41,8 @@ def main(
         for path in paths:
             sharp = files.Source.open(path).read()
             blurred = to_array(gaussian_blur(from_array(sharp), sigma), np.uint8) if sigma else sharp
+            if jpeg:
+                blurred = files.decode(files.encode(blurred, ".jpg", quality=jpeg))
             started = time.perf_counter()
             result = unblur.restore(blurred, method, sigma=sigma if known and sigma else None)
             seconds += time.perf_counter() - started

@@ -416,9 +416,7 @@ def find(name: str, folder: str | os.PathLike[str] | None = None) -> Path:
     if name in known:
         return known[name]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
-    raise FileError(
-        f"{name}: no such recipe{f'; did you mean {near[0]}?' if near else ''}"
-    )
+    raise FileError(f"{name}: no such recipe{f'; did you mean {near[0]}?' if near else ''}")
 
 
 def all_recipes(folder: str | os.PathLike[str] = "recipes") -> list[Path]:
