@@ -6,7 +6,6 @@ import ipaddress
 import socket
 from typing import Annotated
 
-import pydantic
 import typer
 
 from unblur.errors import MissingExtraError, OptionError
@@ -52,6 +51,8 @@ def serve(
     ] = "",
 ) -> None:
     """Serve the page and the REST interface until Ctrl-C."""
+    import pydantic
+
     try:
         import uvicorn
 
