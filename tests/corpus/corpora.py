@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from unblur import files
+from unblur.corpus.manifest import rows, status
 from unblur.image import from_array, to_array
 from unblur.physics.convolve import gaussian_blur
 
@@ -45,3 +46,21 @@ def outputs(folder):
         for path in Path(folder).rglob("*")
         if path.is_file() and "_unblur" not in path.relative_to(folder).parts
     }
+
+
+def check_whole(source, out, broken, count):
+    """None missing, none twice, none partial; the broken ones given up, with reasons."""
+    assert outputs(out) == outputs(source) - broken
+    told = list(rows(str(out)))
+    assert len(told) == len({row["input"] for row in told}) == count
+    for row in told:
+        if row["input"] in broken:
+            assert row["error"]
+            assert row["attempts"] == 3
+        else:
+            assert row["error"] is None
+            given, made = files.Source.open(source / row["input"]), files.Source.open(out / row["output"])
+            assert made.read().shape == given.read().shape
+            assert made.path is not None
+            assert made.path.stat().st_size == row["output_bytes"]
+    assert status(str(out)).remaining == 0

@@ -4,13 +4,11 @@ import os
 import signal
 import threading
 import time
-from pathlib import Path
 
 import pytest
-from corpora import make_corpus, outputs
+from corpora import check_whole, make_corpus
 
-from unblur import files
-from unblur.corpus.manifest import Settings, rows, status
+from unblur.corpus.manifest import Settings
 from unblur.corpus.run import run
 
 ray = pytest.importorskip("ray")
@@ -73,63 +71,3 @@ def test_a_worker_killed_and_a_node_lost(cluster, tmp_path, count):
     started = time.perf_counter()
     assert run(str(tmp_path / "in"), str(out), FAST, engine="ray", resume=True) == summary
     assert time.perf_counter() - started < 5
-
-
-def check_whole(source, out, broken, count):
-    """None missing, none twice, none partial; the broken ones given up, with reasons."""
-    assert outputs(out) == outputs(source) - broken
-    told = list(rows(str(out)))
-    assert len(told) == len({row["input"] for row in told}) == count
-    for row in told:
-        if row["input"] in broken:
-            assert row["error"]
-            assert row["attempts"] == 3
-        else:
-            assert row["error"] is None
-            given, made = files.Source.open(source / row["input"]), files.Source.open(out / row["output"])
-            assert made.read().shape == given.read().shape
-            assert made.path is not None
-            assert made.path.stat().st_size == row["output_bytes"]
-    assert status(str(out)).remaining == 0
-
-
-def resident(process):
-    """Bytes that a process has in memory."""
-    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
-
-
-@pytest.mark.parametrize("count", [2000])
-def test_the_same_on_this_machine_alone(tmp_path, count, monkeypatch):
-    from unblur.corpus.local import Processes
-
-    broken = make_corpus(tmp_path / "in", count, count // 100)
-    started = []
-    begin = Processes.start
-
-    def start(self):
-        started.append(begin(self))
-        return started[-1]
-
-    monkeypatch.setattr(Processes, "start", start)
-    killed = []
-
-    def progress(done, total, given_up):
-        for share, worker in ((0.3, 0), (0.6, 1)):
-            if done == round(share * total):
-                os.kill(started[worker].pid, signal.SIGKILL)
-                killed.append(worker)
-        if done in (round(0.7 * total), round(0.99 * total)):
-            memory.append([resident("self"), *(resident(worker.pid) for worker in started[2:])])
-
-    memory = []
-    out = tmp_path / "out"
-    summary = run(str(tmp_path / "in"), str(out), FAST, workers=2, progress=progress)
-    assert killed == [0, 1]
-    assert len(started) == 4
-    early, late = memory
-    assert all(after - before < 30_000_000 for before, after in zip(early, late, strict=True)), memory
-    assert (summary.done, summary.quarantined) == (count - len(broken), len(broken))
-    check_whole(tmp_path / "in", out, broken, count)
-    begun = time.perf_counter()
-    assert run(str(tmp_path / "in"), str(out), FAST, resume=True) == summary
-    assert time.perf_counter() - begun < 5
