@@ -130,7 +130,7 @@ def png():
 
 @pytest.fixture(scope="session")
 def bomb():
-    """A PNG of 64x64 pixels whose data inflate to 256 MB."""
+    """A PNG of 64x64 pixels whose data inflate to 128 MB."""
     packer = zlib.compressobj(9)
     zeros = bytes(1 << 20)
-    return _png(64, 64, b"".join(packer.compress(zeros) for _ in range(256)) + packer.flush())
+    return _png(64, 64, b"".join(packer.compress(zeros) for _ in range(128)) + packer.flush())
