@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,10 @@ from hypothesis import settings
 # Shared machines stall now and then; a run must not depend on luck.
 settings.register_profile("unblur", deadline=None, derandomize=True)
 settings.load_profile("unblur")
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and the commands they start would, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPO = Path(__file__).resolve().parent.parent
 
