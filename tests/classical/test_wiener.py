@@ -51,7 +51,7 @@ def test_the_power_law_is_the_best_prior(portrait, blurred, kernel):
 
 
 def test_an_unknown_border_is_least_squares(rng):
-    """Against the normal equations, written out as a matrix and solved directly."""
+    """It satisfies the normal equations, so nearly that the minimum itself cannot be further than 1e-6."""
     kernel, image = gaussian(1.0), rng.random((7, 8, 1), dtype=np.float32)
     canvas = make_canvas(image, kernel, "unknown", ROUNDING_NOISE, np.float64)
     high, wide = canvas.grid
@@ -64,13 +64,12 @@ def test_an_unknown_border_is_least_squares(rng):
         back = np.fft.irfft2(canvas.transfer.conj() * np.fft.rfft2(blurred), canvas.grid)
         return back + np.fft.irfft2(ratio[0] * np.fft.rfft2(plane), canvas.grid)
 
-    matrix = np.stack([apply(unit.reshape(canvas.grid)).ravel() for unit in np.eye(high * wide)], axis=1)
     seen = np.zeros(canvas.grid)
     seen[:7, :8] = image[:, :, 0]
     right = np.fft.irfft2(canvas.transfer.conj() * np.fft.rfft2(seen), canvas.grid)
-    expected = np.linalg.solve(matrix, right.ravel()).reshape(canvas.grid)
-    found = irfft(solve_linear(canvas, canvas.planes, ratio, 3000), canvas.grid)[0]
-    assert np.abs(found - expected).max() < 1e-6
+    found = irfft(solve_linear(canvas, canvas.planes, ratio, 6000), canvas.grid)[0]
+    # The least eigenvalue of the normal matrix is at least that of the prior.
+    assert np.linalg.norm(apply(found) - right) < 1e-6 * ratio.min()
 
 
 def test_options_out_of_range(portrait, kernel):

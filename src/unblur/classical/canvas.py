@@ -9,7 +9,6 @@ restoration without boundary artifacts", 2005).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from unblur.image import Image, check_image, luma
 from unblur.physics.blur import Kernel
 from unblur.physics.convolve import Border, border_index, check_border, otf
 from unblur.physics.kernels import check_kernel
+from unblur.threads import cores
 
 Continuation: TypeAlias = Border | Literal["unknown", "auto"]
 """How the scene went on beyond the border when it was blurred: a rule, "unknown", or "auto" to tell from the image.
@@ -157,14 +157,14 @@ def count(iterations: int | None, default: int) -> int:
 
 def rfft(planes: Planes) -> Spectrum:
     """Real FFT of the last two axes on all cores."""
-    spectrum: Spectrum = scipy.fft.rfft2(planes, workers=_cores())
+    spectrum: Spectrum = scipy.fft.rfft2(planes, workers=cores())
     return spectrum
 
 
 def irfft(spectrum: Spectrum, grid: tuple[int, int]) -> Planes:
     """Inverse of `rfft`; it uses up `spectrum`, which is a quarter faster than sparing it."""
-    columns = scipy.fft.ifft(spectrum, axis=1, workers=_cores(), overwrite_x=True)
-    planes: Planes = scipy.fft.irfft(columns, grid[1], axis=2, workers=_cores())
+    columns = scipy.fft.ifft(spectrum, axis=1, workers=cores(), overwrite_x=True)
+    planes: Planes = scipy.fft.irfft(columns, grid[1], axis=2, workers=cores())
     return planes
 
 
@@ -175,7 +175,7 @@ def in_strips(step: Callable[[slice], None], planes: Planes, arrays: int) -> Non
     """
     channels, height, width = planes.shape
     rows = max(1, _CACHED // (arrays * channels * width))
-    share = -(-height // (2 * _cores()) // rows) * rows
+    share = -(-height // (2 * cores()) // rows) * rows
 
     def work(start: int) -> None:
         for top in range(start, min(start + share, height), rows):
@@ -184,7 +184,7 @@ def in_strips(step: Callable[[slice], None], planes: Planes, arrays: int) -> Non
     if share >= height or height * width < _SMALL:
         step(slice(0, height))
         return
-    with ThreadPoolExecutor(_cores()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         list(pool.map(work, range(0, height, share)))
 
 
@@ -227,7 +227,3 @@ def _flatness(kernel: Kernel, rule: Border) -> float:
         for at in (0, 1)
     )
     return float(first / second)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

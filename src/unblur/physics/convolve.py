@@ -18,6 +18,7 @@ from unblur.errors import ImageError, KernelError, OptionError
 from unblur.image import Image
 from unblur.physics.blur import Kernel
 from unblur.physics.kernels import SMALLEST_SIGMA, SizeRule, gaussian_taps
+from unblur.threads import cores
 
 Border: TypeAlias = Literal["reflect101", "reflect", "replicate", "zero", "circular"]
 Method: TypeAlias = Literal["auto", "spatial", "separable", "fft"]
@@ -316,7 +317,7 @@ def _valid_fft(padded: Floats, kernel: Kernel) -> Floats:
 
 
 def _workers(pixels: int) -> int:
-    return -1 if pixels > _LARGE else 1
+    return cores() if pixels > _LARGE else 1
 
 
 def _padded_planes(image: Image, margins: tuple[int, int, int, int], border: Border) -> Floats:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from unblur.errors import FileError, ImageError
 from unblur.models import METADATA_KEY, ModelCard, parse_card
+from unblur.threads import cores
 
 
 class OnnxBackend:
@@ -28,7 +29,7 @@ class OnnxBackend:
             raise FileError(f"{model}: no such file; give the path of an ONNX model")
         settings = ort.SessionOptions()
         settings.log_severity_level = 4
-        settings.intra_op_num_threads = threads or 0
+        settings.intra_op_num_threads = threads or cores()
         # Pages of the arena are never given back; with tiles of changing size it only grows.
         settings.enable_cpu_mem_arena = False
         source = model if isinstance(model, bytes) else os.fspath(model)
