@@ -1,5 +1,7 @@
 """Tiles cover a picture once, and what is computed in them is what the whole picture gives."""
 
+import platform
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -97,3 +99,14 @@ def test_side_for_memory_keeps_the_budget():
 
 def test_memory_in_use_is_plausible():
     assert 20e6 < tiling.memory_in_use() < 20e9
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators are not asked")
+def test_memory_that_was_freed_is_not_in_use():
+    before = tiling.memory_in_use()
+    blocks = [np.ones(1 << 10) for _ in range(20_000)]  # 8 kB each: below what the allocator maps one by one
+    last = np.ones(1 << 10)  # above them on the heap, which would shrink by itself otherwise
+    assert tiling.memory_in_use() > before + 150_000_000
+    del blocks
+    assert tiling.memory_in_use() < before + 20_000_000
+    assert last.all()
