@@ -79,10 +79,19 @@ def table_quality(body: bytes) -> int:
     wide = body[:1] >= b"\x10"
     table = body[1 : 129 if wide else 65]
     total = sum(table[::2]) * 256 + sum(table[1::2]) if wide else sum(table)
-    scale = 100 * total / _STANDARD_TABLE_SUM
     if total <= 64:  # nothing but ones
         return 100
-    return max(1, round((200 - scale) / 2 if scale <= 100 else 5000 / scale))
+    return max(1, round(scale_quality(total / _STANDARD_TABLE_SUM)))
+
+
+def scale_quality(scale: float) -> float:
+    """The quality, not rounded, at which libjpeg multiplies its standard tables by `scale`."""
+    return 100 - 50 * scale if scale <= 1 else 50 / scale
+
+
+def quality_scale(quality: float) -> float:
+    """What libjpeg multiplies its standard tables by at a quality of 1 to 100."""
+    return (100 - quality) / 50 if quality >= 50 else 50 / quality
 
 
 def png_chunks(data: Buffer) -> Iterator[tuple[bytes, bytes]]:

@@ -7,6 +7,7 @@ import pytest
 from corpora import make_corpus
 
 import unblur
+from unblur.corpus.local import Processes
 
 
 @pytest.fixture
@@ -21,3 +22,17 @@ def _found_by_workers(monkeypatch):
     """Workers are processes of their own: let them find the package that is tested."""
     here = str(Path(unblur.__file__).parent.parent)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])]))
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The worker processes that were started, in order."""
+    workers = []
+    begin = Processes.start
+
+    def start(self):
+        workers.append(begin(self))
+        return workers[-1]
+
+    monkeypatch.setattr(Processes, "start", start)
+    return workers

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from corpora import check_whole, make_corpus
 
-from unblur.corpus.local import Processes
 from unblur.corpus.manifest import Settings
 from unblur.corpus.run import run
 
@@ -23,16 +22,8 @@ def resident(process):
 
 
 @pytest.mark.parametrize("count", [2000])
-def test_workers_killed(tmp_path, count, monkeypatch):
+def test_workers_killed(tmp_path, count, started):
     broken = make_corpus(tmp_path / "in", count, count // 100)
-    started = []
-    begin = Processes.start
-
-    def start(self):
-        started.append(begin(self))
-        return started[-1]
-
-    monkeypatch.setattr(Processes, "start", start)
     killed = []
 
     def progress(done, total, given_up):

@@ -152,16 +152,8 @@ def test_a_list_that_was_cut_off_is_made_again(corpus, tmp_path):
     assert [path.name for path in (out / "_unblur" / "manifest").iterdir()] == ["00000.parquet"]
 
 
-def test_a_worker_that_is_killed(tmp_path, monkeypatch):
+def test_a_worker_that_is_killed(tmp_path, started):
     make_corpus(tmp_path / "in", 24, 0)
-    started = []
-    begin = Processes.start
-
-    def start(self):
-        started.append(begin(self))
-        return started[-1]
-
-    monkeypatch.setattr(Processes, "start", start)
     summary = run(
         str(tmp_path / "in"),
         str(tmp_path / "out"),
@@ -331,3 +323,22 @@ def test_rows_are_noted_while_a_shard_is_at_work(tmp_path, monkeypatch):
     run(str(tmp_path / "in"), str(tmp_path / "out"), FAST, workers=1, progress=progress)
     assert max(most) > 1
     assert status(str(tmp_path / "out")).done == 9
+
+
+def test_a_jpeg_is_restored_as_restore_does(tmp_path):
+    """A JPEG's tables tell its noise, which the pixels alone do not always."""
+    from skimage import data as pictures
+
+    from unblur.image import from_array, to_array
+    from unblur.physics.convolve import gaussian_blur
+
+    blurred = to_array(gaussian_blur(from_array(pictures.astronaut()[:24, :24]), 1.5), "uint8")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jpg").write_bytes(files.encode(blurred, ".jpg", quality=70))
+    options = {"method": "wiener", "sigma": 1.5}
+    made = Restorer(str(tmp_path / "in"), str(tmp_path / "out"), options).attempt("a.jpg", "a.jpg")
+    assert made["error"] is None
+    unblur.restore(tmp_path / "in" / "a.jpg", **options).save(tmp_path / "other.jpg")
+    assert (tmp_path / "out" / "a.jpg").read_bytes() == (tmp_path / "other.jpg").read_bytes()
+    alone = unblur.restore(files.Source.open(tmp_path / "in" / "a.jpg").read(), **options)
+    assert not np.array_equal(alone.image, unblur.restore(tmp_path / "in" / "a.jpg", **options).image)

@@ -241,9 +241,11 @@ def test_all_networks_agree_on_all_backends(card, weights, exported, rng, monkey
 def test_which_backend_runs(weights, exported, rng, monkeypatch):
     card = models.card("unet16")
     seen = []
-    opened = network._open
+    opened = network.open_backend
     monkeypatch.setattr(
-        network, "_open", lambda path, chosen: seen.append((path.suffix, chosen)) or opened(path, chosen)
+        network,
+        "open_backend",
+        lambda path, chosen: seen.append((path.suffix, chosen)) or opened(path, chosen),
     )
     monkeypatch.setenv("UNBLUR_WEIGHTS", str(weights(card).parent))
     image = picture(rng, 8, 8)

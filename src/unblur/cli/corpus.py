@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from unblur.cli.options import Iterations, KernelFile, Sigma, Strength
 from unblur.cli.output import print_json, progress, warn
 
 if TYPE_CHECKING:
@@ -30,14 +30,10 @@ def run(
         str, typer.Argument(metavar="DST", help="Where results, manifest and status go; a folder or a URL.")
     ],
     method: Annotated[str, typer.Option(help="As of `unblur restore`.")] = "auto",
-    strength: Annotated[float, typer.Option(help="How much of the change to keep, 0..1.")] = 1.0,
-    sigma: Annotated[
-        float | None, typer.Option(help="Standard deviation of a Gaussian blur, in pixels.")
-    ] = None,
-    kernel: Annotated[
-        Path | None, typer.Option(help="The blur kernel, if you know it: .npy, .mat or a picture.")
-    ] = None,
-    iterations: Annotated[int | None, typer.Option(help="For iterative methods.")] = None,
+    strength: Strength = 1.0,
+    sigma: Sigma = None,
+    kernel: KernelFile = None,
+    iterations: Iterations = None,
     memory: Annotated[
         str | None, typer.Option(help="What each worker may use, such as 2GB. [default: 1.5GB]")
     ] = None,

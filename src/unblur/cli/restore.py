@@ -10,6 +10,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import typer
 
+from unblur.cli.options import Iterations, KernelFile, Sigma, Strength
 from unblur.cli.output import print_json, progress, warn
 from unblur.errors import FileError, InputError, OptionError, OutputError, UnblurError
 
@@ -37,14 +38,10 @@ def restore(
     method: Annotated[
         str, typer.Option(help="auto, richardson-lucy, wiener, total-variation or blind.")
     ] = "auto",
-    strength: Annotated[float, typer.Option(help="How much of the change to keep, 0..1.")] = 1.0,
-    kernel: Annotated[
-        Path | None, typer.Option(help="The blur kernel, if you know it: .npy, .mat or a picture.")
-    ] = None,
-    sigma: Annotated[
-        float | None, typer.Option(help="Standard deviation of a Gaussian blur, in pixels.")
-    ] = None,
-    iterations: Annotated[int | None, typer.Option(help="For iterative methods.")] = None,
+    strength: Strength = 1.0,
+    kernel: KernelFile = None,
+    sigma: Sigma = None,
+    iterations: Iterations = None,
     memory: Annotated[
         str | None, typer.Option(help="What the whole run may use, such as 2GB. [default: 1.5GB]")
     ] = None,

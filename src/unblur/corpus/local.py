@@ -18,11 +18,6 @@ from unblur.corpus.pool import Event, Worker
 from unblur.corpus.worker import limits
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class Process:
     """A worker process."""
 

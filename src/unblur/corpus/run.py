@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from typing import Literal, TypeAlias, get_args
 
-from unblur.corpus.local import Processes, cores
+from unblur.corpus.local import Processes
 from unblur.corpus.manifest import Job, Ledger, Row, Settings, Summary, begin, status, tidy, unfinished
 from unblur.corpus.pool import Fleet, drive
 from unblur.corpus.store import Store
 from unblur.errors import OptionError
+from unblur.threads import available_cores
 
 Engine: TypeAlias = Literal["local", "ray"]
 
@@ -98,8 +99,8 @@ def run(
             count = workers or actors.room
             fleet = actors
         else:
-            count = workers or cores()
-            fleet = Processes(task, max(1, cores() // count))
+            count = workers or available_cores()
+            fleet = Processes(task, max(1, available_cores() // count))
         to_do = sum(corpus.size(shard) for shard in left)
         try:
             drive(fleet, min(count, to_do), jobs(), finished, tries=tries, timeout=timeout, tick=tick)

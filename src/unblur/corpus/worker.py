@@ -80,7 +80,7 @@ class Restorer:
         from unblur import engine, files
 
         picture = files.Source.open(data)
-        result = engine.restore(picture.read(), **self._options)
+        result = engine.restore(data, **self._options)  # the bytes: a JPEG's tables tell its noise
         if result.method == "none" and input_ == output:
             restored = data  # not even encoded anew
         else:

@@ -9,6 +9,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from unblur.image import Image, luma
+from unblur.metadata import quality_scale, scale_quality
 
 #: Luminance quantisation of ITU-T T.81, table K.1: what quality 50 divides by.
 _STANDARD = np.array(
@@ -81,14 +82,12 @@ def jpeg(image: Image) -> Jpeg | None:
     kept = np.count_nonzero(np.abs(coefficients) > steps / 2, axis=0).astype(np.float64)
     kept[0, 0] = 0
     variance = float((kept * steps**2).sum() / max(kept.sum(), 1)) / 12
-    quality = 100 - 50 * scale if scale < 1 else 50 / scale
-    return Jpeg(int(np.clip(round(quality), 1, 100)), variance**0.5 / 255)
+    return Jpeg(int(np.clip(round(scale_quality(scale)), 1, 100)), variance**0.5 / 255)
 
 
 def quality_noise(quality: int) -> float:
     """Standard deviation of the error of a JPEG of that quality (1 to 100) in a blurred photograph; [0, 1] units."""
-    scale = (200 - 2 * quality) / 100 if quality >= 50 else 50 / max(quality, 1)
-    return float(np.hypot(_LEVELS * scale, _ROUNDED)) / 255
+    return float(np.hypot(_LEVELS * quality_scale(quality), _ROUNDED)) / 255
 
 
 def _phase(plane: NDArray[np.float64]) -> int:
@@ -101,8 +100,10 @@ def _phase(plane: NDArray[np.float64]) -> int:
 
 def _step(values: NDArray[np.float64]) -> int:
     """The largest step on whose multiples the coefficients lie, or 0."""
-    far = np.abs(values[:, None]) > _STEPS / 2
-    count = far.sum(axis=0)
-    on = (np.cos(2 * np.pi * values[:, None] / _STEPS) * far).sum(axis=0) / np.maximum(count, 1)
-    clear = (on > _CLEAR) & (on * np.sqrt(2 * count) > _SURE)
-    return int(_STEPS[clear][-1]) if clear.any() else 0
+    sizes = np.abs(values)
+    for step in _STEPS[::-1]:
+        far = sizes[sizes > step / 2]
+        on = np.cos(2 * np.pi / step * far).mean() if far.size else 0.0
+        if on > _CLEAR and on * np.sqrt(2 * far.size) > _SURE:
+            return int(step)
+    return 0

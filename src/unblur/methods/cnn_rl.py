@@ -21,6 +21,7 @@ from unblur.errors import OptionError
 from unblur.image import Image
 from unblur.methods import classical
 from unblur.methods.base import Method, Options
+from unblur.methods.network import open_backend
 from unblur.models import ModelCard, find_weights
 from unblur.physics.blur import NO_BLUR, Blur
 from unblur.physics.convolve import pad
@@ -157,11 +158,7 @@ def _open(model: str) -> tuple[Backend, ModelCard]:
 
 @lru_cache(maxsize=2)
 def _load(path: Path, _stamp: int) -> tuple[Backend, ModelCard]:
-    if path.suffix == ".onnx":
-        from unblur.runtime.onnx import OnnxBackend as Opened
-    else:
-        from unblur.runtime.torch import TorchBackend as Opened  # type: ignore[assignment]
-    backend = Opened(path)
+    backend = open_backend(path)
     if backend.card.role != "estimator":
         raise OptionError(f"{path}: {backend.card.name} does not estimate sigma; give a sigma-CNN")
     return backend, backend.card

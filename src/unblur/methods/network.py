@@ -49,11 +49,13 @@ _BYTES_AROUND = 128
 _UNKNOWN = Blur("none", confidence=0.0)
 
 
-class _Described(Backend, Protocol):
+class Described(Backend, Protocol):
     """A backend that knows the card of what it runs."""
 
     @property
-    def card(self) -> ModelCard: ...
+    def card(self) -> ModelCard:
+        """Of the network that runs."""
+        ...
 
 
 def method(model: str) -> Method:
@@ -76,7 +78,7 @@ def method(model: str) -> Method:
 
 @lru_cache(maxsize=4)
 def _load(path: Path, chosen: str, _stamp: int) -> Method:
-    backend = _open(path, chosen)
+    backend = open_backend(path, chosen)
     card = backend.card
     if card.role != "restorer":
         raise OptionError(f"{card.name} does not restore pictures; it is of the kind {card.role!r}")
@@ -108,7 +110,11 @@ def _load(path: Path, chosen: str, _stamp: int) -> Method:
     )
 
 
-def _open(path: Path, chosen: str) -> _Described:
+def open_backend(path: Path, chosen: str = "") -> Described:
+    """What runs a file of weights: a value of UNBLUR_BACKEND, or by the file's suffix.
+
+    Raises FileError for a damaged file, MissingExtraError for a backend that is not installed.
+    """
     bf16 = chosen.endswith("-bf16")
     if chosen.startswith("openvino"):
         from unblur.runtime.openvino import OpenVinoBackend

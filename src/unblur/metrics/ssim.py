@@ -19,7 +19,6 @@ The same pair can differ by 0.1 between two of them, so a number without its fla
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, reduce
@@ -32,6 +31,7 @@ from numpy.typing import NDArray
 
 from unblur.errors import ImageError, OptionError
 from unblur.metrics.psnr import check_data_range, check_pair
+from unblur.threads import cores
 
 Array: TypeAlias = NDArray[Any]
 Flavour: TypeAlias = Callable[[Array, Array, float], float]
@@ -55,7 +55,7 @@ MS_LEAST_SIDE = 11 * 2 ** (len(MS_WEIGHTS) - 1)
 #: would stall each other whenever the machine is busy.
 TILE_ROWS, TILE_COLUMNS, STRIP = 24, 256, 32
 #: More threads than this wait for the interpreter instead of computing.
-THREADS = min(4, os.cpu_count() or 1)
+THREADS = min(4, cores())
 
 
 def ssim(a: Array, b: Array, *, data_range: float, flavour: str = "tf") -> float:

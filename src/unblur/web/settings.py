@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 import pydantic
+
+from unblur.threads import available_cores
 
 
 class Settings(pydantic.BaseModel):
@@ -22,7 +22,7 @@ class Settings(pydantic.BaseModel):
 
     max_bytes: pydantic.ByteSize = pydantic.ByteSize(50_000_000)
     max_pixels: int = pydantic.Field(default=50_000_000, ge=1)
-    workers: int = pydantic.Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
+    workers: int = pydantic.Field(default_factory=available_cores, ge=1)
     queue: int = pydantic.Field(default=32, ge=0)
     seconds: float = pydantic.Field(default=600, gt=0)
     upload_seconds: float = pydantic.Field(default=60, gt=0)
