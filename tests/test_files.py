@@ -733,6 +733,88 @@ def test_file_may_be_replaced_while_its_source_lives(rgb, tmp_path):
     np.testing.assert_array_equal(source.read(), rgb)
 
 
+# Large pictures, in temporary files
+
+
+@pytest.mark.parametrize("name", WRITABLE)
+def test_encoding_into_a_file_gives_the_same_bytes(name, rgb, alpha, monkeypatch):
+    exif = Pil.Exif()
+    exif[0x010E] = "a ramp"
+    data = pil(Pil.fromarray(np.dstack([rgb, alpha])), "png", dpi=(300, 300), exif=exif)
+    like = Source.open(data)
+    expected = encode(rgb, name, like=like)
+    monkeypatch.setattr(files, "_MAP_ABOVE", 100)
+    assert encode(rgb, name, like=like) == expected
+
+
+@pytest.mark.parametrize("name", WRITABLE)
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_spooled_reading_equals_reading(name, orientation, rgb, tmp_path, monkeypatch):
+    exif = Pil.Exif()
+    exif[0x112] = orientation
+    path = tmp_path / "a"
+    path.write_bytes(pil(Pil.fromarray(rgb), name, exif=exif))
+    monkeypatch.setattr(files, "_MAP_ABOVE", 100)
+    source = Source.open(path)
+    pixels = source.read(spooled=True)
+    assert isinstance(pixels, np.memmap)
+    assert pixels.dtype == np.uint8
+    np.testing.assert_array_equal(pixels, source.read())
+    files.unload(pixels)
+    np.testing.assert_array_equal(pixels, source.read())
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_spooled_reading_of_deep_pixels(dtype, rng, monkeypatch):
+    deep = rng.random((40, 30, 3), np.float32)
+    deep = (deep * 65535).astype(np.uint16) if dtype == np.uint16 else deep * 1.1  # some overshoot
+    monkeypatch.setattr(files, "_BAND", 1000)
+    source = Source.open(tiff(deep, photometric=2, kind=1 if dtype == np.uint16 else 3))
+    pixels = source.read(spooled=True)
+    assert pixels.dtype == dtype
+    np.testing.assert_array_equal(pixels, source.read())
+    if dtype == np.float32:
+        with pytest.raises(ImageError):
+            Source.open(tiff(deep * 3, photometric=2, kind=3)).read(spooled=True)
+
+
+def test_spooled_reading_of_a_damaged_file(rgb):
+    data = encode(rgb, "png")
+    with pytest.raises(FileError, match="damaged, truncated"):
+        Source.open(data[: len(data) // 2]).read(spooled=True)
+
+
+def test_spooled_pixels_keep_what_is_written_to_them(rgb):
+    pixels = files.spool(rgb.shape, np.uint8)
+    assert not pixels.any()
+    pixels[:20] = rgb[:20]
+    files.unload(pixels[:5])
+    pixels[20:] = rgb[20:]
+    files.unload(pixels)
+    np.testing.assert_array_equal(pixels, rgb)
+
+
+def test_unload_leaves_maps_of_others_alone(rgb, tmp_path):
+    np.save(tmp_path / "a.npy", rgb)
+    private = np.load(tmp_path / "a.npy", mmap_mode="c")
+    private[:] = 7
+    files.unload(private)
+    assert (private == 7).all()
+    files.unload(rgb)
+
+
+@pytest.mark.parametrize("shape", [(50, 31), (50, 31, 1), (50, 31, 3)])
+@pytest.mark.parametrize("name", ["png", "avif"])
+def test_conversion_in_bands_equals_that_of_the_whole(shape, name, rng, monkeypatch):
+    like = Source.open(encode(rng.integers(0, 65536, shape).astype(np.uint16), "png"))
+    image = rng.random(shape, np.float32)
+    whole = encode(image, name, like=like), encode(image, name)
+    monkeypatch.setattr(files, "_BAND", 700)
+    assert (encode(image, name, like=like), encode(image, name)) == whole
+    with pytest.raises(ImageError, match="NaN"):
+        encode(np.where(image > 0.99, np.nan, image), name)
+
+
 # By rows
 
 

@@ -41,13 +41,13 @@ def test_existing_file_stays_unless_told(array, tmp_path):
 
 def test_name_that_is_taken_meanwhile_is_not_overwritten(array, tmp_path, monkeypatch):
     path = tmp_path / "a.png"
-    honest = files.encode
+    honest = files._encode
 
-    def slow(*args: object, **options: object) -> bytes:
+    def slow(*args: object, **options: object) -> list[files.Piece]:
         path.write_bytes(b"someone was faster")
         return honest(*args, **options)
 
-    monkeypatch.setattr(files, "encode", slow)
+    monkeypatch.setattr(files, "_encode", slow)
     with pytest.raises(OutputError, match="exists already"):
         save(array, path)
     assert path.read_bytes() == b"someone was faster"

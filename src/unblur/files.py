@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import math
 import mmap
 import os
 import re
@@ -18,12 +19,12 @@ import secrets
 import stat
 import struct
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 import pyvips
@@ -80,6 +81,9 @@ MAX_PIXELS = 2**28
 
 Pixels: TypeAlias = NDArray[Any]
 """uint8, uint16 or float32 (H, W, C), C in 1 or 3."""
+
+Piece: TypeAlias = "bytes | memoryview"
+"""A part of a file."""
 
 
 @dataclass(frozen=True)
@@ -138,8 +142,11 @@ READABLE = frozenset(suffix for suffix, known in FORMATS.items() if known.read)
 #: Quality of a lossy file where none is asked for: the smallest that re-saves photographs above 42 dB.
 _QUALITY = {"jpeg": 97, "avif": 96}
 
-#: A larger file is mapped instead of read.
+#: A larger file is mapped instead of read, and a larger picture encoded into a temporary file.
 _MAP_ABOVE = 2**26
+
+#: Samples that are converted through floats at a time.
+_BAND = 2**22
 
 _LOADERS = {"png": "pngload", "jpeg": "jpegload", "tiff": "tiffload", "webp": "webpload", "avif": "heifload"}
 _NUMPY: dict[str, np.dtype[Any]] = {
@@ -216,14 +223,34 @@ class Source:
         """The quality of a JPEG, 1 to 100, by its quantisation tables; 0 for any other file."""
         return self._carried.quality
 
-    def read(self) -> Pixels:
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the colour channels of the whole picture, decoded."""
+        return self.height * self.width * self.channels * self.dtype.itemsize
+
+    def read(self, *, spooled: bool = False) -> Pixels:
         """The colour channels of the whole picture, upright: (H, W, C) of `dtype`.
 
+        `spooled` decodes into a temporary file, see `spool`, and not into memory.
         Raises FileError for damaged or truncated data, ImageError for float pixels that are not in [0, 1].
         """
         # Rows arrive in order unless the picture must be turned: then the decoder need not keep them all.
-        with _decoding(_name(self.path)):
-            return self._pixels(self._decode("random" if self._orientation > 1 else "sequential"))
+        access = "random" if self._orientation > 1 else "sequential"
+        if not spooled:
+            with _decoding(_name(self.path)):
+                return self._pixels(self._decode(access))
+        with tempfile.TemporaryFile(prefix="unblur-") as file:
+            pixels = _mapped(file, (self.height, self.width, self.channels), self.dtype)
+            with _decoding(_name(self.path)):
+                image = self._decode(access).extract_band(0, n=self.channels)
+                file.seek(0)
+                image.rawsave_target(pyvips.Target.new_to_descriptor(file.fileno()))
+        if isinstance(self._data, mmap.mmap):
+            _unload(self._data)
+        if self.dtype == np.float32:
+            for rows in _bands(pixels):
+                pixels[rows] = self._checked(pixels[rows])
+        return pixels
 
     def window(self, top: int, left: int, height: int, width: int) -> Pixels:
         """The colour channels of a part of the upright picture: (height, width, C) of `dtype`.
@@ -291,10 +318,7 @@ def encode(
     Raises OptionError for a format that cannot be written or a quality out of range, ImageError for an array that
     is no image, OutputError for a size that the format cannot hold.
     """
-    target = _writable(f".{format.lower().lstrip('.')}")
-    _check_quality(quality)
-    wanted = like.dtype if like else np.uint16 if getattr(array, "dtype", None) == np.uint16 else np.uint8
-    return _encode(_to_pixels(array, target.dtype_for(wanted)), target, quality, like)
+    return b"".join(_encode_any(array, _writable(f".{format.lower().lstrip('.')}"), quality, like))
 
 
 def save(
@@ -311,7 +335,25 @@ def save(
     missing or not writable, or a full disk.
     """
     path = check_output(path, overwrite=overwrite)
-    return write_file(path, encode(array, path.suffix, quality=quality, like=like), overwrite=overwrite)
+    pieces = _encode_any(array, _writable(path.suffix), quality, like)
+    return write_file(path, pieces, overwrite=overwrite)
+
+
+def spool(shape: tuple[int, int, int], dtype: DTypeLike) -> Pixels:
+    """Zeros in a temporary file that has no name any more and is mapped into memory: room for a large picture.
+
+    What was touched counts as this process's memory until `unload`. The file lies in $TMPDIR.
+    Raises OutputError where there is no place for it.
+    """
+    with tempfile.TemporaryFile(prefix="unblur-") as file:
+        return _mapped(file, shape, np.dtype(dtype))
+
+
+def unload(pixels: NDArray[Any]) -> None:
+    """Keep a picture from `spool`, or a part of one, in its file only until it is touched again; no other changes."""
+    # What a caller changed in a private map of his own is nowhere else.
+    if isinstance(pixels, np.memmap) and pixels.mode != "c" and (mapped := getattr(pixels, "_mmap", None)):
+        _unload(mapped)
 
 
 class Sink:
@@ -340,7 +382,7 @@ class Sink:
         self._dtype = self._format.dtype_for(like.dtype if like else dtype)
         self._like, self._overwrite, self._quality = like, overwrite, quality
         self._rows = 0
-        self._spool = tempfile.TemporaryFile(prefix="unblur-")  # noqa: SIM115
+        self._spool = spool(shape, self._dtype)
 
     def __enter__(self) -> Sink:
         return self
@@ -353,26 +395,19 @@ class Sink:
             raise ImageError(
                 f"{self.path}: rows {pixels.shape} after row {self._rows} do not fit {self.shape}"
             )
-        try:
-            self._spool.write(pixels.tobytes())
-            self._spool.flush()
-        except OSError as error:
-            raise OutputError(
-                f"{tempfile.gettempdir()}: no place for temporary rows: {error.strerror}"
-            ) from error
+        self._spool[self._rows : self._rows + len(pixels)] = pixels
+        unload(self._spool)
         self._rows += len(pixels)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._spool:
-            if kind is not None:
-                return
-            if self._rows != self.shape[0]:
-                raise OutputError(f"{self.path}: only {self._rows} of {self.shape[0]} rows were given")
-            pixels = np.memmap(self._spool, self._dtype, "r", shape=self.shape)
-            data = _encode(pixels, self._format, self._quality, self._like)
-            write_file(self.path, data, overwrite=self._overwrite)
+        if kind is not None:
+            return
+        if self._rows != self.shape[0]:
+            raise OutputError(f"{self.path}: only {self._rows} of {self.shape[0]} rows were given")
+        pieces = _encode(self._spool, self._format, self._quality, self._like)
+        write_file(self.path, pieces, overwrite=self._overwrite)
 
 
 def losses(like: Source, path: str | os.PathLike[str]) -> tuple[str, ...]:
@@ -426,8 +461,10 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
     return path
 
 
-def write_file(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = False) -> Path:
-    """Write `data` to `path` so that the file appears whole or not at all, whatever interrupts it.
+def write_file(
+    path: str | os.PathLike[str], data: bytes | Sequence[Piece], *, overwrite: bool = False
+) -> Path:
+    """Write `data`, or pieces of it, to `path` so that the file appears whole or not at all, whatever interrupts it.
 
     The bytes go to a temporary file in the same folder, reach the disk, and take the name in one step. A replaced
     file keeps its permissions; a link is followed. Raises OutputError.
@@ -442,7 +479,7 @@ def write_file(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = F
                 if overwrite:
                     with contextlib.suppress(OSError):
                         os.chmod(temporary, stat.S_IMODE(target.stat().st_mode))
-                file.write(data)
+                file.writelines([data] if isinstance(data, bytes) else data)
                 file.flush()
                 os.fsync(file.fileno())
             if overwrite:
@@ -740,13 +777,50 @@ def _check_side(height: int, width: int, target: Format) -> None:
 
 
 def _to_pixels(array: NDArray[Any], dtype: np.dtype[Any]) -> Pixels:
-    exact = isinstance(array, np.ndarray) and array.dtype == dtype != np.float32
-    if exact and array.ndim == 3 and array.shape[2] in (1, 3) and array.size:
+    valid = isinstance(array, np.ndarray) and array.ndim == 3 and array.shape[2] in (1, 3) and array.size > 0
+    if valid and array.dtype == dtype != np.float32:
         return array
-    return to_array(from_array(array), dtype)
+    if not valid or array.size <= _BAND:
+        return to_array(from_array(array), dtype)
+    pixels = np.empty(array.shape, dtype)
+    for rows in _bands(array):
+        pixels[rows] = to_array(from_array(array[rows]), dtype)
+        unload(array)
+    return pixels
 
 
-def _encode(pixels: Pixels, target: Format, quality: int | None, like: Source | None) -> bytes:
+def _bands(array: NDArray[Any]) -> Iterator[slice]:
+    """Slices of rows that cover a picture, small enough to be turned into floats."""
+    rows = max(_BAND // array[0].size, 1)
+    return (slice(top, top + rows) for top in range(0, len(array), rows))
+
+
+def _mapped(file: IO[bytes], shape: tuple[int, int, int], dtype: np.dtype[Any]) -> Pixels:
+    size = math.prod(shape) * dtype.itemsize
+    try:
+        # A mapped page that finds no place on the disk would end the process.
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        return np.memmap(file, dtype, "r+", shape=shape)
+    except OSError as error:
+        raise OutputError(
+            f"{tempfile.gettempdir()}: no place for temporary rows ({size / 1e6:.0f} MB): {error.strerror}"
+        ) from error
+
+
+def _unload(mapped: mmap.mmap) -> None:
+    if hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _encode_any(array: NDArray[Any], target: Format, quality: int | None, like: Source | None) -> list[Piece]:
+    _check_quality(quality)
+    wanted = like.dtype if like else np.uint16 if getattr(array, "dtype", None) == np.uint16 else np.uint8
+    pixels = array[:, :, None] if getattr(array, "ndim", 0) == 2 else array
+    return _encode(_to_pixels(pixels, target.dtype_for(wanted)), target, quality, like)
+
+
+def _encode(pixels: Pixels, target: Format, quality: int | None, like: Source | None) -> list[Piece]:
     height, width, channels = pixels.shape
     _check_side(height, width, target)
     carried = like._carried if like else Carried()
@@ -774,13 +848,27 @@ def _encode(pixels: Pixels, target: Format, quality: int | None, like: Source | 
         raise OutputError(
             f"{width}x{height} picture cannot be written as {target.name}: {_reason(error)}"
         ) from error
+    finally:
+        unload(pixels)
+
+
+def _saved(image: Any, saver: str, **options: Any) -> Buffer:
+    """What a saver of libvips writes; of a large picture it lies in a temporary file."""
+    if image.width * image.height * image.bands * _NUMPY[image.format].itemsize <= _MAP_ABOVE:
+        return getattr(image, f"{saver}_buffer")(**options)
+    with tempfile.TemporaryFile(prefix="unblur-") as file:
+        getattr(image, f"{saver}_target")(pyvips.Target.new_to_descriptor(file.fileno()), **options)
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _vips(pixels: Pixels, bits: int = 8) -> Any:
     """A libvips image over an array; 10 and 12 bits are what `_full_scale` undoes."""
     if bits > 8:
         steps = 2**bits - 1
-        pixels = np.rint(pixels * np.float32(steps / 65535)).astype(np.uint16) << (16 - bits)
+        deep = pixels
+        pixels = np.empty_like(deep)
+        for rows in _bands(deep):
+            pixels[rows] = np.rint(deep[rows] * np.float32(steps / 65535)).astype(np.uint16) << (16 - bits)
     height, width, channels = pixels.shape
     kind = _VIPS[pixels.dtype]
     spaces = {"uchar": ("b-w", "srgb"), "ushort": ("grey16", "rgb16"), "float": ("b-w", "scrgb")}
@@ -791,21 +879,24 @@ def _vips(pixels: Pixels, bits: int = 8) -> Any:
 
 def _save_png(
     image: Any, quality: int | None, bits: int, carried: Carried, extras: tuple[bytes, ...]
-) -> bytes:
-    data: bytes = image.pngsave_buffer(filter="paeth", keep=_KEEP)
-    if carried.dpi is None:  # libvips writes one all the same
-        invented = next((png_chunk(kind, body) for kind, body in png_chunks(data) if kind == b"pHYs"), b"")
-        data = data.replace(invented, b"", 1)
+) -> list[Piece]:
+    data = _saved(image, "pngsave", filter="paeth", keep=_KEEP)
     exif = png_chunk(b"eXIf", carried.exif) if carried.exif else b""
-    return data[:PNG_HEAD] + exif + b"".join(extras) + data[PNG_HEAD:]
+    end = PNG_HEAD  # of what stands before the pixels
+    kept: list[Piece] = [data[:PNG_HEAD], exif, *extras]
+    while (kind := data[end + 4 : end + 8]) != b"IDAT":
+        start, end = end, end + 12 + int.from_bytes(data[end : end + 4], "big")
+        if kind != b"pHYs" or carried.dpi:  # libvips invents a resolution
+            kept.append(data[start:end])
+    return [*kept, memoryview(data)[end:]]
 
 
 def _save_jpeg(
     image: Any, quality: int | None, bits: int, carried: Carried, extras: tuple[bytes, ...]
-) -> bytes:
+) -> list[Piece]:
     quality = quality or max(_QUALITY["jpeg"], carried.quality)
     full_chroma = quality >= 90 or carried.full_chroma
-    data: bytes = image.jpegsave_buffer(Q=quality, subsample_mode="off" if full_chroma else "on", keep=_KEEP)
+    data = _saved(image, "jpegsave", Q=quality, subsample_mode="off" if full_chroma else "on", keep=_KEEP)
     per_inch = [min(max(round(value), 1), 65535) for value in carried.dpi or (1, 1)]
     head = jpeg_segment(0xE0, b"JFIF\0\1\1" + struct.pack(">BHHBB", carried.dpi is not None, *per_inch, 0, 0))
     if 0 < len(carried.exif) <= EXIF_MAX:
@@ -819,38 +910,45 @@ def _save_jpeg(
         for at in range(0, len(resources), step)
     ) + b"".join(extras)
     written = 2 + sum(len(body) + 4 for marker, body in jpeg_segments(data) if 0xE0 <= marker <= 0xEF)
-    return data[:2] + head + data[2:written] + tail + data[written:]
+    return [data[:2], head, data[2:written], tail, memoryview(data)[written:]]
 
 
 def _save_webp(
     image: Any, quality: int | None, bits: int, carried: Carried, extras: tuple[bytes, ...]
-) -> bytes:
+) -> list[Piece]:
     how = {"lossless": True} if quality is None else {"Q": quality, "smart_subsample": True}
     image, keep = _with_exif_placeholder(image, carried.exif)
     # Twice as fast as the default for lossless files that are 5 % larger.
-    return _fill_placeholder(image.webpsave_buffer(exact=True, effort=1, keep=keep, **how), carried.exif)
+    return _fill_placeholder(_saved(image, "webpsave", exact=True, effort=1, keep=keep, **how), carried.exif)
 
 
 def _save_avif(
     image: Any, quality: int | None, bits: int, carried: Carried, extras: tuple[bytes, ...]
-) -> bytes:
+) -> list[Piece]:
     quality = quality or _QUALITY["avif"]
     image, keep = _with_exif_placeholder(image, carried.exif)
     # Effort 1 takes three times as long for files that are 8 % smaller, the default thirty times.
     chroma = "off" if quality >= 90 else "auto"
-    data = image.heifsave_buffer(
-        compression="av1", Q=quality, bitdepth=bits, effort=0, subsample_mode=chroma, keep=keep
+    data = _saved(
+        image,
+        "heifsave",
+        compression="av1",
+        Q=quality,
+        bitdepth=bits,
+        effort=0,
+        subsample_mode=chroma,
+        keep=keep,
     )
     return _fill_placeholder(data, carried.exif)
 
 
 def _save_tiff(
     image: Any, quality: int | None, bits: int, carried: Carried, extras: tuple[bytes, ...]
-) -> bytes:
+) -> list[Piece]:
     predictor = "float" if image.format == "float" else "horizontal"
     big = image.width * image.height * image.bands * _NUMPY[image.format].itemsize > 4_000_000_000
-    data: bytes = image.tiffsave_buffer(compression="deflate", predictor=predictor, bigtiff=big, keep=_KEEP)
-    return data if big else tiff_with(data, carried)
+    data = _saved(image, "tiffsave", compression="deflate", predictor=predictor, bigtiff=big, keep=_KEEP)
+    return [memoryview(data)] if big else tiff_with(data, carried)
 
 
 _SAVERS = {"png": _save_png, "jpeg": _save_jpeg, "webp": _save_webp, "avif": _save_avif, "tiff": _save_tiff}
@@ -872,10 +970,11 @@ def _placeholder(exif: bytes) -> bytes:
     return (b"[EXIF goes here]" * (length // 16 + 1))[:length]
 
 
-def _fill_placeholder(data: bytes, exif: bytes) -> bytes:
+def _fill_placeholder(data: Buffer, exif: bytes) -> list[Piece]:
+    view = memoryview(data)
     if not 0 < len(exif) <= EXIF_MAX:
-        return data
+        return [view]
     text = _placeholder(exif)
-    end = data.index(text) + len(text)
-    start = data.rindex(b"II*\0", 0, end)
-    return data[:start] + exif.ljust(end - start, b"\0") + data[end:]
+    end = data.find(text) + len(text)
+    start = data.rfind(b"II*\0", 0, end)
+    return [view[:start], exif.ljust(end - start, b"\0"), view[end:]]

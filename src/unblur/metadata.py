@@ -266,8 +266,11 @@ def is_raw(data: Buffer) -> bool:
     return False
 
 
-def tiff_with(data: bytes, carried: Carried) -> bytes:
-    """The TIFF file with the carried tags, by a new first directory at its end that points to the old values."""
+def tiff_with(data: Buffer, carried: Carried) -> list[bytes | memoryview]:
+    """The TIFF file with the carried tags, by a new first directory at its end that points to the old values.
+
+    In pieces: a large file is not copied.
+    """
     _, old, _ = read_directories(data)
     first: Tags = {}
     for tag, entry in old[0].items():
@@ -288,6 +291,6 @@ def tiff_with(data: bytes, carried: Carried) -> bytes:
         first[TIFF_PHOTOSHOP] = (1, len(carried.photoshop), carried.photoshop)
     if carried.iptc:
         first[TIFF_IPTC] = (7, len(carried.iptc), carried.iptc)
-    data += b"\0" * (len(data) % 2)
-    packed, start = _pack(directories | {0: first}, len(data))
-    return data[:4] + struct.pack("<I", start) + data[8:] + packed
+    even = b"\0" * (len(data) % 2)
+    packed, start = _pack(directories | {0: first}, len(data) + len(even))
+    return [data[:4], struct.pack("<I", start), memoryview(data)[8:], even, packed]
