@@ -30,6 +30,13 @@ FOLDER = Path(models.__file__).parent / "cards"
 LEARNED = ("trained_on", "licence", "sha256", "results")
 
 
+def blur_kinds(name: str) -> tuple[str, ...]:
+    spec = nets.spec(name)
+    if spec.role == "guided":
+        return ("gaussian", "disk", "motion", "shake")
+    return ("motion", "shake") if name in MOTION else KINDS.get(spec.report, ())
+
+
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     old = dict(models.cards())
@@ -51,7 +58,7 @@ def main() -> None:
             "fixed_size": spec.fixed_size,
             "halo": spec.halo,
             "loss": spec.loss,
-            "blur_kinds": ("motion", "shake") if name in MOTION else KINDS.get(spec.report, ()),
+            "blur_kinds": blur_kinds(name),
             # TOML has no null; the preset itself says which of its arguments are none.
             "arguments": {key: value for key, value in spec.arguments.items() if value is not None},
         }

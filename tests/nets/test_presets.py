@@ -108,7 +108,7 @@ def test_parameters_are_those_published(name):
 def test_the_published_table_is_whole():
     assert set(PUBLISHED) <= set(PRESETS)
     rest = {"unet_no_tail", "resnet8", "resnet16", "sigma_cnn_pool"}
-    rest |= {"nafnet32", "nafnet16", "unblur_unet_1m", "unblur_unet_7m"}
+    rest |= {"nafnet32", "nafnet16", "unblur_unet_1m", "unblur_unet_7m", "unblur-m", "unblur-s"}
     assert set(PRESETS) - set(PUBLISHED) == rest
     assert parameters("nafnet32").trainable == pytest.approx(17.1e6, rel=0.002)
     assert parameters("unblur_unet_1m").trainable == pytest.approx(1e6, rel=0.2)
@@ -120,7 +120,8 @@ def test_sizes(row):
     sizes = [row.fixed_size] if row.fixed_size else SIZES.get(row.name, SIZES.get(row.report, [(720, 1280)]))
     for size in sizes:
         x = torch.empty(2, row.channels, *size, device="meta")
-        assert weightless(row.name)(x).shape == (x.shape if row.role == "restorer" else (2,))
+        shape = {"restorer": x.shape, "guided": (2, 3, *size)}.get(row.role, (2,))
+        assert weightless(row.name)(x).shape == shape
 
 
 @each(RESTORERS)

@@ -23,6 +23,7 @@ from unblur.datasets.common import Pairs, Pictures, Pixels, as_rgb, resize, some
 from unblur.datasets.patches import select_patches
 from unblur.errors import FileError, OptionError
 from unblur.lab import degrade, recipe
+from unblur.lab.guided import guided
 from unblur.physics import degrade as named
 from unblur.physics.degrade import Draw
 
@@ -45,6 +46,8 @@ class Sample(NamedTuple):
 @dataclass(frozen=True)
 class Batch:
     """Some pictures of a step. blurred, sharp: float32 (N, 3, H, W) in [0, 1]. sigma: (N,) in pixels, or None.
+
+    For a guided network `blurred` has the channels of `unblur.classical.guide`; the picture comes first.
 
     share: the part of the whole step's pictures that these are, over all processes.
     """
@@ -361,9 +364,12 @@ class Batches:
         else:
             degraded, target = degrade.degrade(sharp, raw.draws)
             degraded, target = _moved(degraded, raw.moves), _moved(target, raw.moves)
-        if blur.margin:
-            cut = slice(blur.margin, -blur.margin)
-            degraded, target = degraded[:, :, cut, cut], target[:, :, cut, cut]
+        cut = slice(blur.margin, -blur.margin or None)
+        target = target[:, :, cut, cut]
+        if self.recipe.guide is not None:
+            degraded = guided(degraded, raw.draws, self.recipe.guide, blur.margin)
+        else:
+            degraded = degraded[:, :, cut, cut]
         sigma = None
         if all("sigma" in draw.blur.parameters for draw in raw.draws):
             sigma = torch.tensor([draw.blur.parameters["sigma"] for draw in raw.draws], device=device)

@@ -20,6 +20,9 @@ CHARBONNIER = 1e-3
 #: Added to the mean squared error before its logarithm: a perfect picture would have no finite gradient.
 PSNR_FLOOR = 1e-8
 
+#: 45 dB: what is nearer is not seen, and counts for nothing in a gain.
+VISIBLE = 10**-4.5
+
 
 def mse(output: Tensor, target: Tensor) -> Tensor:
     """Mean squared error of each picture. Shape: (N, ...) in, (N,) out."""
@@ -74,6 +77,7 @@ TERMS: Mapping[str, PictureLoss] = MappingProxyType(
         "mae": mae,
         "charbonnier": charbonnier,
         "ssim": lambda output, target: 1 - ssim(output, target),
+        "psnr45": lambda output, target: -psnr(output, target, VISIBLE),
         "psnr": lambda output, target: -psnr(output, target, PSNR_FLOOR),
     }
 )

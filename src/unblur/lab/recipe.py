@@ -181,6 +181,28 @@ class Blur(Section):
         return self
 
 
+class Guide(Section):
+    """For guided networks: how often the candidate's kernel is the true one, a wrong one, and else none at all.
+
+    error: typical size of what is wrong, see `unblur.lab.guided.astray`. noise: deviation of the logarithm of the
+    noise that is told. border: share of the candidates that are made without the scene beyond the crop.
+    false_alarms: share of the sharp pictures with a candidate for a blur that is not there.
+    """
+
+    true: Share = 0.45
+    wrong: Share = 0.4
+    error: Annotated[float, Field(ge=0)] = 0.5
+    noise: Annotated[float, Field(ge=0)] = 0.15
+    border: Share = 0.1
+    false_alarms: Share = 0.3
+
+    @model_validator(mode="after")
+    def _shares(self) -> Guide:
+        if self.true + self.wrong > 1:
+            raise ValueError("true and wrong are shares: together at most 1")
+        return self
+
+
 class Augment(Section):
     """Applied to the sharp picture before it is blurred, or to both where the blur is given or drawn once.
 
@@ -210,8 +232,8 @@ class Batch(Section):
 class Loss(Section):
     """A weighted sum of per-picture losses on [0, 1].
 
-    charbonnier: sqrt(d^2 + 0.001^2). ssim: 1 - SSIM. psnr: minus the PSNR in dB. scales: supervise only the finest
-    output of a network, or all, each with weight 1.
+    charbonnier: sqrt(d^2 + 0.001^2). ssim: 1 - SSIM. psnr: minus the PSNR in dB; psnr45: limited to 45. scales:
+    supervise only the finest output of a network, or all, each with weight 1.
     """
 
     mse: float = 0.0
@@ -219,12 +241,15 @@ class Loss(Section):
     charbonnier: float = 0.0
     ssim: float = 0.0
     psnr: float = 0.0
+    psnr45: float = 0.0
     scales: Literal["finest", "all"] = "finest"
 
     @property
     def terms(self) -> dict[str, float]:
         """The terms whose weight is not 0."""
-        named = {name: getattr(self, name) for name in ("mse", "mae", "charbonnier", "ssim", "psnr")}
+        named = {
+            name: getattr(self, name) for name in ("mse", "mae", "charbonnier", "ssim", "psnr", "psnr45")
+        }
         return {name: weight for name, weight in named.items() if weight}
 
     @model_validator(mode="after")
@@ -340,6 +365,7 @@ class Recipe(Section):
     net: Net
     data: Data
     blur: Blur | None = None
+    guide: Guide | None = None
     augment: Augment = Augment()
     batch: Batch
     loss: Loss
@@ -370,6 +396,8 @@ class Recipe(Section):
             raise ValueError("random crops are blurred anew: blur.drawn must be 'anew'")
         if self.blur is not None and crop is None and self.blur.margin:
             raise ValueError("blur.margin needs data.crop")
+        if (self.guide is not None) != (self.net.spec.role == "guided"):
+            raise ValueError("guided networks, and no others, need a section guide")
         if self.batch.unpaired and self.gan is None:
             raise ValueError("only adversarial training can use unpaired pictures")
         if self.batch.size % getattr(self.data, "patches", 1):

@@ -373,7 +373,7 @@ class Run:
         if not self.fabric.is_global_zero or (now < self._next_pictures and not force):
             return
         report.save_curve(self.folder / "curve.png", report.read_log(self.folder / LOG), self.recipe.about)
-        if self.recipe.net.spec.role == "restorer":
+        if self.recipe.net.spec.role in ("restorer", "guided"):
             self._sample()
         done = time.monotonic()
         self._next_pictures = done + max(PICTURES_EVERY, (done - now) / PICTURES_SHARE)
@@ -384,7 +384,7 @@ class Run:
         with self.evaluating(), torch.no_grad(), self.fabric.autocast():
             restored = self.net(laid_out(first.blurred[:SAMPLES], self.recipe))
         report.save_sample(
-            self.folder / "sample.png", [first.blurred[:SAMPLES], restored, first.sharp[:SAMPLES]]
+            self.folder / "sample.png", [first.blurred[:SAMPLES, :3], restored, first.sharp[:SAMPLES]]
         )
 
     @contextlib.contextmanager

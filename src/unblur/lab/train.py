@@ -65,7 +65,7 @@ def train(
     with run.listening(), report.Bar(recipe.net.name, recipe.stop.epochs * training.steps, show) as bar:
         run.begin(saved)
         if saved is None:
-            if held_out is not None and recipe.net.spec.role == "restorer":
+            if held_out is not None and recipe.net.spec.role in ("restorer", "guided"):
                 run.note_baseline(validate(run, lambda x: scaled(run, x)))
             run.save()
         return fit(run, bar)
@@ -154,7 +154,7 @@ def validate(run: Run, restore: Callable[[Tensor], list[Tensor]]) -> dict[str, f
 def scaled(run: Run, blurred: Tensor) -> list[Tensor]:
     """Blurred pictures at every scale that the loss sees: what a network that does nothing would return."""
     every = run.recipe.loss.scales == "all" and isinstance(run.net, Restorer)
-    return cast(Restorer, run.net).pyramid(blurred) if every else [blurred]
+    return cast(Restorer, run.net).pyramid(blurred) if every else [blurred[:, :3]]
 
 
 def make_net(fabric: Fabric, recipe: Recipe, training: Batches) -> nn.Module:

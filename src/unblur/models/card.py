@@ -14,7 +14,7 @@ import pydantic
 
 from unblur.errors import FileError, OptionError
 
-Role = Literal["restorer", "estimator", "discriminator"]
+Role = Literal["restorer", "guided", "estimator", "discriminator"]
 
 
 class _Facts(pydantic.BaseModel):
@@ -39,8 +39,8 @@ class ModelCard(_Facts):
     """A network and, once it is trained, its weights, described.
 
     Every network takes (N, `channels`, H, W) float32 in `input_range`; a restorer gives the same shape in
-    `output_range`, not clamped; an estimator gives (N,) standard deviations in pixels, a discriminator (N,)
-    logits. size_multiple: H and W must be multiples of it. fixed_size: the only (H, W) it takes, or None.
+    `output_range`, not clamped; a guided one, shown the 8 channels of `unblur.classical.guide`, gives 3; an
+    estimator gives (N,) standard deviations in pixels, a discriminator (N,) logits. size_multiple: H and W must be multiples of it. fixed_size: the only (H, W) it takes, or None.
     halo: an output pixel depends on input at most so many pixels away; None for the whole picture.
     bytes_per_pixel: of activations that are alive at once, for each pixel of a picture.
     parameters: trainable. arguments: of its constructor. loss: what it is trained with by default.

@@ -434,6 +434,32 @@ _SPECS = (
         halo=141,
         loss="mae",
     ),
+    Spec(
+        "unblur-m",
+        "residual_unet",
+        ResidualUNet,
+        595_488,
+        "unblur",
+        arguments={"widths": (32, 80), "blocks": (2, 4), "guided": True},
+        role="guided",
+        channels=8,
+        size_multiple=4,
+        halo=61,
+        loss="psnr",
+    ),
+    Spec(
+        "unblur-s",
+        "residual_unet",
+        ResidualUNet,
+        135_184,
+        "unblur",
+        arguments={"widths": (24, 48), "blocks": (1, 2), "guided": True},
+        role="guided",
+        channels=8,
+        size_multiple=4,
+        halo=37,
+        loss="psnr",
+    ),
 )
 
 PRESETS: Mapping[str, Spec] = MappingProxyType({spec.name: spec for spec in _SPECS})

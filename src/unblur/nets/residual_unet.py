@@ -13,22 +13,28 @@ from unblur.nets.plain import ResidualBlock
 
 
 class ResidualUNet(Restorer):
-    """A few wide stages at a half, a quarter and an eighth of the size; the result is added to the picture.
+    """A few wide stages at a half, a quarter, an eighth ... of the size; the result is added to the picture.
 
     Four pixels enter as one by pixel unshuffle: full-size feature maps cost memory traffic, not insight. No
     normalisation, no attention: no statistic of the whole picture, so that a tile with its halo equals
     the whole. Enlarging is nearest-neighbour behind a convolution at the smaller size; skips are added.
     `widths` and `blocks`: channels and residual blocks of each stage, the last one being the bottom. Starts as the
     identity.
+
+    A guided one takes the channels of `unblur.classical.guide`: the picture, a deconvolved candidate, and maps. Its
+    result is added to a mixture of both, and it decides the mixture at every pixel, so that to leave a picture
+    alone and to take the candidate as it is cost it nothing. Starts as the middle between them.
     """
 
-    def __init__(self, widths: Sequence[int], blocks: Sequence[int]) -> None:
+    def __init__(self, widths: Sequence[int], blocks: Sequence[int], *, guided: bool = False) -> None:
         super().__init__()
+        self.guided = guided
+        channels_in, channels_out = (8, 4) if guided else (3, 3)
 
         def stage(channels: int, count: int) -> nn.Sequential:
             return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
 
-        self.enter = nn.Sequential(nn.PixelUnshuffle(2), conv(12, widths[0]))
+        self.enter = nn.Sequential(nn.PixelUnshuffle(2), conv(4 * channels_in, widths[0]))
         self.encoder = nn.ModuleList(map(stage, widths, blocks))
         self.reduce = nn.ModuleList(conv(a, b, stride=2) for a, b in pairwise(widths))
         self.enlarge = nn.ModuleList(
@@ -36,7 +42,7 @@ class ResidualUNet(Restorer):
             for a, b in pairwise(widths)
         )
         self.decoder = nn.ModuleList(map(stage, widths[:-1], blocks))
-        leave = nn.Conv2d(widths[0], 12, 3, padding=1)
+        leave = nn.Conv2d(widths[0], 4 * channels_out, 3, padding=1)
         self.leave = nn.Sequential(leave, nn.PixelShuffle(2))
         glorot_(self)
         nn.init.zeros_(leave.weight)
@@ -52,5 +58,10 @@ class ResidualUNet(Restorer):
         y = bottom(y)
         for i in reversed(range(len(skips))):
             y = self.decoder[i](skips[i] + self.enlarge[i](y))
-        restored: Tensor = x + self.leave(y)
-        return restored
+        y = self.leave(y)
+        if not self.guided:
+            restored: Tensor = x + y
+            return restored
+        picture, candidate = x[:, :3], x[:, 3:6]
+        mixed: Tensor = picture + y[:, 3:].sigmoid() * (candidate - picture) + y[:, :3]
+        return mixed

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from unblur.errors import OptionError
 from unblur.nets.layers import extend
 
-Role: TypeAlias = Literal["restorer", "estimator", "discriminator"]
+Role: TypeAlias = Literal["restorer", "guided", "estimator", "discriminator"]
 Loss: TypeAlias = Literal["mae", "mse", "psnr", "adversarial"]
 
 
@@ -24,7 +24,8 @@ class Spec:
     """A network's name, how to build it, and what its caller must keep to.
 
     Every network takes (N, `channels`, H, W) in [0, 1]; a restorer returns the same shape, nominally in [0, 1]
-    and not clamped; an estimator returns (N,) standard deviations in pixels, a discriminator (N,) logits.
+    and not clamped; a guided one is shown the 8 channels of `unblur.classical.guide` and returns 3; an estimator
+    returns (N,) standard deviations in pixels, a discriminator (N,) logits.
 
     family: its file. report: number of the student report that it comes from, "" for none.
     factory, arguments: what builds it. parameters: trainable, as published where somebody published them.

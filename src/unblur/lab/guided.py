@@ -1,0 +1,100 @@
+"""What guided networks learn from: pictures with candidates made from kernels that are right, wrong or unknown.
+
+An estimate is never quite right. A network that only ever saw candidates of the true kernel would believe too much.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from unblur.classical.guide import guide
+from unblur.estimate import quality_noise
+from unblur.lab.recipe import Guide
+from unblur.physics import kernels
+from unblur.physics.blur import Blur, Kernel
+from unblur.physics.degrade import Draw
+
+#: Steps that a candidate takes where its border is seen, and where it is cut off.
+_AT_BORDERS, _WITHIN = 3, 1
+
+#: Keeps what is drawn here apart from the noise that has the same seed.
+_STREAM = 7
+
+
+def guided(degraded: Tensor, draws: Sequence[Draw], of: Guide, margin: int) -> Tensor:
+    """The channels of `unblur.classical.guide` for each degraded picture, its margin cut off.
+
+    Shape: float32 (N, 3, H, W) in, (N, 8, H - 2 margin, W - 2 margin) out. What is random follows from the draw.
+    """
+    shown = []
+    for picture, draw in zip(degraded, draws, strict=True):
+        rng = np.random.default_rng([draw.noise_seed, _STREAM])
+        image = np.ascontiguousarray(picture.cpu().numpy().transpose(1, 2, 0))
+        kernel = _kernel(draw.blur, image.shape, of, rng)
+        noise = math.hypot(draw.blur.noise or 0.0, quality_noise(draw.jpeg) if draw.jpeg else 0.0)
+        noise *= math.exp(of.noise * rng.standard_normal())
+        cut = slice(margin, -margin or None)
+        if kernel is None or rng.random() < of.border:
+            one = guide(
+                np.ascontiguousarray(image[cut, cut]),
+                kernel,
+                noise=noise,
+                border="unknown",
+                steps=_AT_BORDERS,
+            )
+        else:
+            one = guide(image, kernel, noise=noise, border="unknown", steps=_WITHIN)[cut, cut]
+        shown.append(one.transpose(2, 0, 1))
+    return torch.from_numpy(np.stack(shown)).to(degraded.device)
+
+
+def _kernel(blur: Blur, shape: tuple[int, ...], of: Guide, rng: np.random.Generator) -> Kernel | None:
+    """The kernel that an estimate might come up with, or None."""
+    if blur.parts:  # what most of the middle of the picture has
+        height, width = shape[:2]
+        shares = [1.0 if p.where is None else p.where[height // 2, width // 2] for p in blur.parts]
+        blur = blur.parts[int(np.argmax(shares))]
+    luck = rng.random()
+    if blur.kind == "none" and luck < of.false_alarms:
+        if rng.random() < 0.5:
+            return kernels.gaussian(rng.uniform(0.3, 1))
+        return kernels.disk(rng.uniform(0.7, 1.5))
+    if blur.kernel is None or luck >= of.true + of.wrong:
+        return None
+    return blur.kernel if luck < of.true else astray(blur, of.error * rng.exponential(), rng)
+
+
+def astray(blur: Blur, error: float, rng: np.random.Generator) -> Kernel:
+    """The kernel of a blur, wrongly estimated; at an error of 1 by a tenth in size, and some degrees in direction."""
+    of = dict(blur.parameters)
+    if blur.kind in ("gaussian", "disk", "motion"):
+        for name in ("sigma", "sigma_y", "radius", "length"):
+            if name in of:
+                of[name] *= math.exp(np.clip(0.1 * error * rng.standard_normal(), -0.5, 0.5))
+        if "angle" in of:
+            of["angle"] += 3 * error * rng.standard_normal()
+        return kernels.from_parameters(blur.kind, of)
+    assert blur.kernel is not None
+    return _smeared(blur.kernel, error, rng)
+
+
+def _smeared(kernel: Kernel, error: float, rng: np.random.Generator) -> Kernel:
+    """A kernel as blind estimation leaves it: shifted, a little wide, uneven, its faint parts missing."""
+    wide = np.pad(kernel, 2)
+    wide = ndimage.gaussian_filter(wide, 0.6 * min(error, 1.5) * rng.random())
+    wide = ndimage.shift(wide, 0.25 * error * rng.standard_normal(2), order=1)
+    wide = wide * np.exp(0.3 * error * _smooth_noise(wide.shape, rng))
+    wide[wide < 0.05 * min(error, 1.5) * rng.random() * wide.max()] = 0
+    return kernels.check_kernel(np.asarray(wide / wide.sum(), np.float32))
+
+
+def _smooth_noise(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64]:
+    noise = ndimage.gaussian_filter(rng.standard_normal(shape), 1.0)
+    return noise / max(float(noise.std()), 1e-9)
