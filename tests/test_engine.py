@@ -1,6 +1,7 @@
 """`restore()` as a caller meets it: types, options, tiles, honesty."""
 
 import io
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -8,7 +9,7 @@ import PIL.Image
 import pytest
 
 import unblur
-from unblur import files, tiling
+from unblur import engine, files, tiling
 from unblur.errors import FileError, ImageError, KernelError, OptionError, OutputError
 from unblur.image import from_array, to_array
 from unblur.physics import kernels
@@ -250,3 +251,159 @@ def test_the_same_twice(blurred):
 def test_more_sigma_more_sharpening(blurred):
     spread = [unblur.restore(blurred, "wiener", sigma=s).image.astype(float).std() for s in (0.5, 1.0, 1.5)]
     assert all(later > earlier for earlier, later in pairwise(spread))
+
+
+# A blur as a whole
+
+
+def test_a_blur_is_kernel_and_noise_in_one(blurred):
+    blur = unblur.Blur("gaussian", {"sigma": 1.5}, kernel=kernels.gaussian(1.5))
+    result = unblur.restore(blurred, "wiener", blur=blur)
+    assert np.array_equal(result.image, unblur.restore(blurred, "wiener", sigma=1.5).image)
+    noisy = replace(blur, noise=0.05)
+    smoother = unblur.restore(blurred, "wiener", blur=noisy)
+    assert smoother.blur.noise == 0.05
+    assert smoother.image.astype(float).std() < result.image.astype(float).std() - 0.5
+
+
+def test_a_blur_that_varies(blurred):
+    left = np.zeros(blurred.shape[:2], np.float32)
+    left[:, :128] = 1
+    parts = [
+        unblur.Blur("gaussian", kernel=kernels.gaussian(sigma), where=where)
+        for sigma, where in ((1.5, left), (0.3, 1 - left))
+    ]
+    varying = unblur.Blur("varying", parts=tuple(parts))
+    change = np.abs(unblur.restore(blurred, "richardson-lucy", blur=varying).image.astype(int) - blurred)
+    assert change[:, :120].mean() > 4 * change[:, 136:].mean()
+    with pytest.raises(OptionError, match="weights for"):
+        unblur.restore(blurred[:50], "richardson-lucy", blur=varying)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "word"),
+    [
+        ({"blur": unblur.Blur("gaussian", {"sigma": 1.5})}, OptionError, "expected a kernel"),
+        ({"blur": unblur.Blur("varying")}, OptionError, "expected a kernel"),
+        ({"blur": unblur.Blur("kernel", kernel=-np.ones((3, 3), np.float32))}, KernelError, "negative"),
+        ({"blur": unblur.Blur("none"), "sigma": 1}, OptionError, "not both"),
+    ],
+)
+def test_wrong_blurs(options, error, word, blurred):
+    with pytest.raises(error, match=word):
+        unblur.restore(blurred, **options)
+
+
+# Large files
+
+
+@pytest.fixture
+def all_is_large(monkeypatch):
+    monkeypatch.setattr(engine, "_SPOOLED_ABOVE", 0)
+    monkeypatch.setattr(files, "_MAP_ABOVE", 1000)
+    monkeypatch.setattr(tiling, "side_for_memory", lambda *_: 100)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "jpg"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_large_file_gives_what_a_small_one_gives(suffix, dtype, channels, blurred, tmp_path, request):
+    deep = (blurred[:, :200, :channels].astype(np.uint32) * np.iinfo(dtype).max // 255).astype(dtype)
+    path = files.save(deep, tmp_path / f"in.{suffix}")
+    whole = unblur.restore(path, "wiener", sigma=1.5)
+    request.getfixturevalue("all_is_large")
+    calls = []
+    large = unblur.restore(path, "wiener", sigma=1.5, progress=lambda *call: calls.append(call))
+    assert len(calls) == 6
+    assert isinstance(large.image, np.memmap)
+    assert (large.image.dtype, large.image.shape) == (whole.image.dtype, whole.image.shape)
+    assert np.abs(large.image.astype(int) - whole.image).max() <= np.iinfo(whole.image.dtype).max / 255
+    written = large.save(tmp_path / f"out.{suffix}")
+    if suffix != "jpg":
+        assert np.array_equal(files.Source.open(written).read().reshape(large.image.shape), large.image)
+
+
+def test_a_large_file_that_is_left_alone(sharp, tmp_path, all_is_large):
+    path = files.save(to_array(sharp, np.uint8), tmp_path / "in.png")
+    result = unblur.restore(path)
+    assert result.method == "none"
+    assert np.array_equal(
+        files.Source.open(result.save(tmp_path / "out.png")).read(), to_array(sharp, np.uint8)
+    )
+
+
+def test_what_is_large_depends_on_the_memory(blurred, tmp_path):
+    path = files.save(blurred, tmp_path / "in.png")  # 200 kB
+
+    def read_within(memory):
+        return unblur.restore(path, "wiener", sigma=1.0, strength=0, memory=memory).image
+
+    assert not isinstance(read_within(2_000_000), np.memmap)
+    assert isinstance(read_within(1_000_000), np.memmap)
+
+
+# Tensors
+
+
+@pytest.fixture(scope="module")
+def torch():
+    return pytest.importorskip("torch")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(3, 40, 33), (1, 33, 40), (4, 40, 33), (1, 3, 20, 21), (2, 1, 20, 21)])
+def test_a_tensor_gives_a_tensor(dtype, shape, torch, rng):
+    kind = getattr(torch, dtype)
+    random = rng.random(shape)
+    tensor = torch.from_numpy(random if kind.is_floating_point else random * np.iinfo(dtype).max).to(kind)
+    before = tensor.clone()
+    result = unblur.restore(tensor, "wiener", sigma=1.0)
+    assert isinstance(result.image, torch.Tensor)
+    assert (result.image.dtype, result.image.shape, result.image.device) == (
+        kind,
+        tensor.shape,
+        tensor.device,
+    )
+    assert torch.equal(tensor, before)
+    assert not torch.equal(result.image, before)
+    assert result.image.data_ptr() != tensor.data_ptr()
+    # (N, C, H, W) to arrays, which are restored as ever
+    wide = (before.float() if dtype == "bfloat16" else before).numpy().reshape(-1, *shape[-3:])
+    for index, array in enumerate(np.moveaxis(wide, 1, 3)):
+        expected = np.moveaxis(unblur.restore(array, "wiener", sigma=1.0).image, 2, 0)
+        got = result.image.reshape(-1, *shape[-3:])[index]
+        assert torch.equal(got, torch.from_numpy(expected).to(kind))
+
+
+def test_a_tensor_keeps_its_layout_and_needs_no_gradient(torch, blurred):
+    tensor = torch.from_numpy(np.moveaxis(from_array(blurred), 2, 0)[None]).contiguous(
+        memory_format=torch.channels_last
+    )
+    tensor.requires_grad_()
+    image = unblur.restore(tensor, "wiener", sigma=1.5).image
+    assert image.stride() == tensor.stride()
+    assert not image.requires_grad
+
+
+def test_a_batch_tells_of_each(torch, blurred, sharp, tmp_path):
+    two = torch.from_numpy(np.stack([blurred, to_array(sharp, np.uint8)])).permute(0, 3, 1, 2)
+    calls = []
+    result = unblur.restore(two, progress=lambda *call: calls.append(call))
+    assert calls == [(1, 2), (2, 2)]
+    assert [one.method for one in result.each] == ["auto", "none"]
+    assert result.method == "auto"
+    assert result.left_alone[-1].startswith("picture 1: everything")
+    assert torch.equal(result.image[1], two[1])
+    assert len(result.to_dict()["each"]) == 2
+    with pytest.raises(OptionError, match="batch"):
+        result.save(tmp_path / "a.png")
+    written = result.each[0].save(tmp_path / "a.png")
+    assert np.array_equal(files.Source.open(written).read(), result.image[0].permute(1, 2, 0).numpy())
+
+
+@pytest.mark.parametrize("shape", [(40, 33), (40, 33, 3), (5, 40, 33), (0, 3, 8, 8), (1, 1, 3, 8, 8)])
+def test_wrong_tensors(shape, torch):
+    with pytest.raises(ImageError):
+        unblur.restore(torch.zeros(shape))
+    with pytest.raises(ImageError, match="dtype"):
+        unblur.restore(torch.zeros((3, 8, 8), dtype=torch.int64))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,9 +25,10 @@ from unblur.physics.blur import Blur
 
 if TYPE_CHECKING:
     import PIL.Image
+    import torch
 
-Picture: TypeAlias = "str | os.PathLike[str] | bytes | NDArray[Any] | PIL.Image.Image"
-"""What can be restored: a path, the bytes of a file, an array, or a PIL image."""
+Picture: TypeAlias = "str | os.PathLike[str] | bytes | NDArray[Any] | PIL.Image.Image | torch.Tensor"
+"""What can be restored: a path, the bytes of a file, an array, a PIL image, or a tensor."""
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with the steps that are done and the steps in all."""
@@ -37,6 +39,9 @@ LARGEST_SIGMA = 50.0
 #: The blur is estimated on at most this many pixels.
 _ESTIMATE_PIXELS = 2_000_000
 
+#: A file that takes more than this share of the memory, before and after, is kept in temporary files.
+_SPOOLED_ABOVE = 0.25
+
 #: Pictures go through a network together as long as they have no more pixels than this in all.
 _BATCH_PIXELS = 1 << 17
 
@@ -46,8 +51,10 @@ class Result:
     """What `restore` found and did.
 
     image: the restored picture, of the type, dtype and shape that was given (a numpy array for a path or
-    bytes). blur: what was found or given. method: what ran, or "none". left_alone: what was not restored
-    and why, one line each. seconds: the time it took. warnings: what the reader of the file had to say.
+    bytes; that of a large file lies in a temporary file). blur: what was found or given. method: what ran, or
+    "none". left_alone: what was not restored and why, one line each. seconds: the time it took. warnings: what
+    the reader of the file had to say. each: of a batch the result of every picture, and `blur` is that of the
+    first; else empty.
     """
 
     image: Any
@@ -56,6 +63,7 @@ class Result:
     left_alone: tuple[str, ...]
     seconds: float
     warnings: tuple[str, ...] = ()
+    each: tuple[Result, ...] = ()
     _pixels: NDArray[Any] = field(repr=False, default_factory=lambda: np.zeros((1, 1, 3), np.uint8))
     _source: files.Source | None = field(repr=False, default=None)
 
@@ -65,8 +73,10 @@ class Result:
         """Write the picture with all that its source carried: EXIF, ICC, XMP, alpha, bit depth.
 
         The suffix names the format. Raises OutputError where the file exists (unless `overwrite`) or cannot
-        be written, OptionError for an unknown suffix.
+        be written, OptionError for an unknown suffix and for a batch.
         """
+        if self.each:
+            raise OptionError(f"{path}: cannot hold a batch; save each of `result.each`")
         return files.save(self._pixels, path, like=self._source, overwrite=overwrite, quality=quality)
 
     def to_dict(self) -> dict[str, Any]:
@@ -77,6 +87,7 @@ class Result:
             "left_alone": list(self.left_alone),
             "seconds": round(self.seconds, 3),
             "warnings": list(self.warnings),
+            **({"each": [one.to_dict() for one in self.each]} if self.each else {}),
         }
 
 
@@ -89,27 +100,23 @@ def restore(
     memory: int | str | None = None,
     iterations: int | None = None,
     *,
+    blur: Blur | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """Take the blur out of a picture.
 
-    image: a path, the bytes of a file, a PIL image, or an array (H, W) or (H, W, C) of uint8, uint16 or
-    float in [0, 1], RGB, with an optional alpha channel last. method: a row of `unblur.METHODS`. strength:
+    image: a path, the bytes of a file, a PIL image, an array (H, W) or (H, W, C), or a torch tensor (C, H, W) or
+    (N, C, H, W); uint8, uint16 or float in [0, 1], RGB, with an optional alpha channel last. A tensor comes back
+    on its device and in its memory layout, without a gradient. method: a row of `unblur.METHODS`. strength:
     0..1, how much of the change to keep. kernel: a (k, k) array or the path of one. sigma: of a Gaussian
-    blur, in pixels; with neither, the blur is estimated. memory: a budget for the whole process, in bytes or
-    as "2GB"; larger pictures go through in tiles. iterations: for iterative methods. progress: called with
-    tiles done and tiles in all.
+    blur, in pixels. blur: kernel and noise in one, or a blur that varies over the picture. With none of these
+    three, the blur is estimated. memory: a budget for the whole process, in bytes or as "2GB"; larger pictures
+    go through in tiles, and large files lie in temporary files meanwhile. iterations: for iterative methods.
+    progress: called with tiles done and tiles in all, of a batch with pictures done and in all.
 
     Raises OptionError, ImageError, FileError or KernelError, each with a line that says what to do.
     """
-    started = time.perf_counter()
-    row = methods.get(method)
-    options = _check_options(row, strength, kernel, sigma, iterations)
-    budget = tiling.parse_memory(memory)
-    given = _given_blur(kernel, sigma)
-    return _restore_opened(
-        _open(image), row, given, options, strength, budget, memory is None, progress, started
-    )
+    return Plan.make(method, strength, kernel, sigma, memory, iterations, blur).restore(image, progress)
 
 
 def restore_many(
@@ -124,59 +131,176 @@ def restore_many(
 
     Raises OptionError for another number of blurs than of images, and what `restore` raises.
     """
-    row = methods.get(method)
-    known = [None] * len(images) if blurs is None else list(blurs)
-    if len(known) != len(images):
-        raise OptionError(f"expected one blur for each of {len(images)} images, got {len(known)}")
-    budget, options = tiling.parse_memory(None), Options()
-    results: list[Result] = []
-    at = 0
-    while at < len(images):
+    if blurs is not None and len(blurs) != len(images):
+        raise OptionError(f"expected one blur for each of {len(images)} images, got {len(blurs)}")
+    return Plan.make(method).restore_many(images, blurs)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How pictures are to be restored: the options of `restore`, checked, with the method's models loaded.
+
+    memory: the budget in bytes; flexible: whether it is only the default. workers: how many pictures share it.
+    idle: what the process holds between pictures, in bytes; None to measure it for each.
+    Any number of threads may use a plan at a time.
+    """
+
+    row: Method
+    given: Blur | None
+    options: Options
+    strength: float
+    memory: int
+    flexible: bool
+    workers: int = 1
+    idle: int | None = None
+
+    @classmethod
+    def make(
+        cls,
+        method: str = "auto",
+        strength: float = 1.0,
+        kernel: NDArray[Any] | str | os.PathLike[str] | None = None,
+        sigma: float | None = None,
+        memory: int | str | None = None,
+        iterations: int | None = None,
+        blur: Blur | None = None,
+    ) -> Plan:
+        """Check the options of `restore`. Raises OptionError, KernelError, or FileError for what cannot be loaded."""
+        row = methods.get(method)
+        if sum(one is not None for one in (kernel, sigma, blur)) > 1:
+            raise OptionError("give a kernel, a sigma or a blur, not both")
+        options = _check_options(row, strength, sigma, iterations)
+        budget = tiling.parse_memory(memory)
+        return cls(row, _given_blur(kernel, sigma, blur), options, strength, budget, memory is None)
+
+    def restore(self, image: Picture, progress: Progress | None = None) -> Result:
+        """Restore one picture, or a tensor that is a batch. Raises what `unblur.restore` raises of a picture."""
         started = time.perf_counter()
-        opened = [_open(image) for image in _alike(images[at:], row)]
-        if len(opened) == 1:
-            results.append(
-                _restore_opened(opened[0], row, known[at], options, 1.0, budget, True, None, started)
+        torch = sys.modules.get("torch")
+        if torch is not None and isinstance(image, torch.Tensor):
+            return self._restore_tensor(image, progress)
+        return self._restore_opened(_open(image, self.memory // self.workers), self.given, progress, started)
+
+    def restore_many(
+        self,
+        images: Sequence[NDArray[Any]],
+        blurs: Sequence[Blur | None] | None = None,
+        progress: Progress | None = None,
+    ) -> list[Result]:
+        """Restore arrays; small ones of one shape go through a network together.
+
+        blurs: of each image; without them, that of the plan. progress: called with images done and in all.
+        """
+        known = [self.given] * len(images) if blurs is None else blurs
+        results: list[Result] = []
+        while (at := len(results)) < len(images):
+            started = time.perf_counter()
+            opened = [_open(image, self.memory) for image in _alike(images[at:], self.row)]
+            if len(opened) > 1 and self.strength == 1:
+                results += _restore_batch(opened, self.row, started)
+            else:
+                results.append(self._restore_opened(opened[0], known[at], None, started))
+            if progress is not None:
+                progress(len(results), len(images))
+        return results
+
+    def _restore_tensor(self, tensor: Any, progress: Progress | None) -> Result:
+        started = time.perf_counter()
+        if tensor.ndim not in (3, 4) or not tensor.numel() or tensor.shape[-3] > 4:
+            raise ImageError(
+                f"tensor: expected shape (C, H, W) or (N, C, H, W) with C up to 4, got {tuple(tensor.shape)}"
             )
+        known = tensor.detach().cpu()
+        array = (known.float() if "bfloat16" in str(known.dtype) else known).numpy()
+        batch = np.moveaxis(array[None] if tensor.ndim == 3 else array, 1, 3)
+        if len(batch) == 1:
+            each = [self._restore_opened(_open_array(batch[0]), self.given, progress, started)]
         else:
-            results += _restore_batch(opened, row, started)
-        at += len(opened)
-    return results
-
-
-def _restore_opened(
-    opened: _Opened,
-    row: Method,
-    given: Blur | None,
-    options: Options,
-    strength: float,
-    budget: int,
-    flexible: bool,
-    progress: Progress | None,
-    started: float,
-) -> Result:
-    blur, reason = _decide(opened.pixels, row, given, opened.source.quality if opened.source else 0)
-    output, left_alone = opened.pixels, (reason,) if reason else ()
-    if not reason and strength > 0:
-        output, fell_back = _run_tiles(
-            opened.pixels, row, blur, options, strength, budget, flexible, progress
+            each = self.restore_many(list(batch), progress=progress)
+        restored = np.moveaxis(np.stack([one.image for one in each]), 3, 1).reshape(array.shape)
+        image = tensor.detach().clone()
+        image.copy_(image.new_tensor(restored))
+        if len(each) == 1:
+            return replace(each[0], image=image)
+        ran = {one.method for one in each if one.method != "none"}
+        return Result(
+            image=image,
+            blur=each[0].blur,
+            method=ran.pop() if ran else "none",
+            left_alone=tuple(
+                f"picture {index}: {line}" for index, one in enumerate(each) for line in one.left_alone
+            ),
+            seconds=time.perf_counter() - started,
+            each=tuple(each),
         )
-        if fell_back >= 0.005:
-            left_alone = (
-                f"{fell_back:.0%} of the picture: the restored pixels did not explain the blurred ones",
-            )
-    elif not reason:
-        left_alone = ("everything: the strength is 0",)
-    return Result(
-        image=opened.rebuild(output),
-        blur=blur,
-        method="none" if output is opened.pixels else row.name,
-        left_alone=left_alone,
-        seconds=time.perf_counter() - started,
-        warnings=opened.source.warnings if opened.source else (),
-        _pixels=output,
-        _source=opened.source,
-    )
+
+    def _restore_opened(
+        self, opened: _Opened, given: Blur | None, progress: Progress | None, started: float
+    ) -> Result:
+        pixels, source = opened.pixels, opened.source
+        if given is not None:
+            _check_fits(given, pixels)
+        blur, reason = _decide(pixels, self.row, given, source.quality if source else 0)
+        output, left_alone = pixels, (reason,) if reason else ()
+        if not reason and self.strength > 0:
+            output, fell_back = self._run_tiles(pixels, blur, progress)
+            if fell_back >= 0.005:
+                left_alone = (
+                    f"{fell_back:.0%} of the picture: the restored pixels did not explain the blurred ones",
+                )
+        elif not reason:
+            left_alone = ("everything: the strength is 0",)
+        return Result(
+            image=opened.rebuild(output),
+            blur=blur,
+            method="none" if output is pixels else self.row.name,
+            left_alone=left_alone,
+            seconds=time.perf_counter() - started,
+            warnings=source.warnings if source else (),
+            _pixels=output,
+            _source=source,
+        )
+
+    def _run_tiles(
+        self, pixels: NDArray[Any], blur: Blur, progress: Progress | None
+    ) -> tuple[NDArray[Any], float]:
+        """Restore in tiles, into an array of the same dtype; and the share of the picture that fell back."""
+        row, spooled = self.row, isinstance(pixels, np.memmap)
+        output = files.spool(pixels.shape, pixels.dtype) if spooled else np.empty_like(pixels)
+        options = row.prepare(from_array(sample(pixels)), blur, self.options)
+        halo = row.halo(blur, options) + (2 * CELL if row.careful else 0)
+        room = self._room(pixels, output)
+        if self.flexible:
+            # Nobody asked for a budget: better a little over the default than no picture at all.
+            room = max(room, row.bytes_per_pixel * (4 * tiling.SMALLEST_TILE + 2 * halo) ** 2)
+        side = row.side or tiling.side_for_memory(room, row.bytes_per_pixel, halo)
+        fell_back = 0.0
+
+        def one(window: NDArray[Any], tile: tiling.Tile) -> Image:
+            nonlocal fell_back
+            before = from_array(window)
+            local = blur.window(*tile.outer)
+            after = row.run(before, local, options)
+            if row.careful:
+                after, share = guard(before, after, local)
+                fell_back += share * (tile.bottom - tile.top) * (tile.right - tile.left)
+            return after if self.strength == 1 else before + np.float32(self.strength) * (after - before)
+
+        def write(tile: tiling.Tile, restored: Image) -> None:
+            output[tile.inner] = to_array(restored, output.dtype)
+            files.unload(output)
+            files.unload(pixels)
+
+        tiling.map_tiles(pixels, one, write, side=side, halo=halo, multiple=row.multiple, progress=progress)
+        return output, fell_back / (pixels.shape[0] * pixels.shape[1])
+
+    def _room(self, pixels: NDArray[Any], output: NDArray[Any]) -> int:
+        """Bytes that the tiles of a picture may take."""
+        held = 0 if isinstance(output, np.memmap) else output.nbytes
+        if self.idle is None:
+            files.unload(pixels)
+            return self.memory - tiling.memory_in_use() - held
+        return (self.memory - self.idle) // self.workers - 2 * held
 
 
 def _alike(images: Sequence[NDArray[Any]], row: Method) -> list[NDArray[Any]]:
@@ -215,18 +339,17 @@ class _Opened:
     source: files.Source | None = None
 
 
-def _open(image: Picture) -> _Opened:
+def _open(image: Picture, memory: int) -> _Opened:
     if isinstance(image, np.ndarray):
         return _open_array(image)
     if isinstance(image, (str, os.PathLike, bytes)):
         source = files.Source.open(image)
-        return _Opened(
-            source.read(), lambda pixels: pixels[:, :, 0] if pixels.shape[2] == 1 else pixels, source
-        )
+        pixels = source.read(spooled=2 * source.nbytes > _SPOOLED_ABOVE * memory)
+        return _Opened(pixels, lambda pixels: pixels[:, :, 0] if pixels.shape[2] == 1 else pixels, source)
     if hasattr(image, "getbands"):
         return _open_pil(image)
     raise ImageError(
-        f"cannot restore a {type(image).__name__}; give a path, bytes, a PIL image or a numpy array"
+        f"cannot restore a {type(image).__name__}; give a path, bytes, a PIL image, a numpy array or a tensor"
     )
 
 
@@ -269,13 +392,9 @@ def _open_pil(picture: PIL.Image.Image) -> _Opened:
     return _Opened(opened.pixels, rebuild)
 
 
-def _check_options(
-    row: Method, strength: float, kernel: object, sigma: float | None, iterations: int | None
-) -> Options:
+def _check_options(row: Method, strength: float, sigma: float | None, iterations: int | None) -> Options:
     if not 0 <= strength <= 1:
         raise OptionError(f"strength must lie in 0..1, got {strength}")
-    if kernel is not None and sigma is not None:
-        raise OptionError("give a kernel or a sigma, not both")
     if sigma is not None and not 0 <= sigma <= LARGEST_SIGMA:
         raise OptionError(f"sigma must lie in 0..{LARGEST_SIGMA:.0f} pixels, got {sigma}")
     if iterations is not None and iterations < 1:
@@ -285,7 +404,11 @@ def _check_options(
     return Options(iterations=iterations)
 
 
-def _given_blur(kernel: NDArray[Any] | str | os.PathLike[str] | None, sigma: float | None) -> Blur | None:
+def _given_blur(
+    kernel: NDArray[Any] | str | os.PathLike[str] | None, sigma: float | None, blur: Blur | None
+) -> Blur | None:
+    if blur is not None:
+        return _checked(blur)
     if sigma is not None:
         return Blur("gaussian", {"sigma": sigma}, kernel=kernels.gaussian(sigma))
     if kernel is None:
@@ -293,6 +416,24 @@ def _given_blur(kernel: NDArray[Any] | str | os.PathLike[str] | None, sigma: flo
     if isinstance(kernel, np.ndarray):
         return Blur("kernel", kernel=kernels.check_kernel(kernel))
     return Blur("kernel", kernel=kernels.load_kernel(kernel))
+
+
+def _checked(blur: Blur) -> Blur:
+    if blur.kernel is not None:
+        return replace(blur, kernel=kernels.check_kernel(blur.kernel))
+    if blur.kind == "varying" and blur.parts:
+        return replace(blur, parts=tuple(map(_checked, blur.parts)))
+    if blur.kind != "none":
+        raise OptionError(f"blur: expected a kernel, and got a {blur.kind} blur without one")
+    return blur
+
+
+def _check_fits(blur: Blur, pixels: NDArray[Any]) -> None:
+    for one in (blur, *blur.parts):
+        if one.where is not None and one.where.shape != pixels.shape[:2]:
+            raise OptionError(
+                f"blur: expected weights for {pixels.shape[:2]} pixels, got them for {one.where.shape}"
+            )
 
 
 def _decide(pixels: NDArray[Any], row: Method, given: Blur | None, quality: int = 0) -> tuple[Blur, str]:
@@ -320,41 +461,3 @@ def sample(pixels: NDArray[Any]) -> NDArray[Any]:
     rows, columns = max(1, round(height * shrink)), max(1, round(width * shrink))
     top, left = (height - rows) // 2, (width - columns) // 2
     return pixels[top : top + rows, left : left + columns]
-
-
-def _run_tiles(
-    pixels: NDArray[Any],
-    row: Method,
-    blur: Blur,
-    options: Options,
-    strength: float,
-    budget: int,
-    flexible: bool,
-    progress: Progress | None,
-) -> tuple[NDArray[Any], float]:
-    """Restore in tiles, into an array of the same dtype; and the share of the picture that fell back."""
-    output = np.empty_like(pixels)
-    options = row.prepare(from_array(sample(pixels)), blur, options)
-    halo = row.halo(blur, options) + (2 * CELL if row.careful else 0)
-    room = budget - tiling.memory_in_use() - output.nbytes
-    if flexible:
-        # Nobody asked for a budget: better a little over the default than no picture at all.
-        room = max(room, row.bytes_per_pixel * (4 * tiling.SMALLEST_TILE + 2 * halo) ** 2)
-    side = row.side or tiling.side_for_memory(room, row.bytes_per_pixel, halo)
-    fell_back = 0.0
-
-    def one(window: NDArray[Any], tile: tiling.Tile) -> Image:
-        nonlocal fell_back
-        before = from_array(window)
-        local = blur.window(*tile.outer)
-        after = row.run(before, local, options)
-        if row.careful:
-            after, share = guard(before, after, local)
-            fell_back += share * (tile.bottom - tile.top) * (tile.right - tile.left)
-        return after if strength == 1 else before + np.float32(strength) * (after - before)
-
-    def write(tile: tiling.Tile, restored: Image) -> None:
-        output[tile.inner] = to_array(restored, output.dtype)
-
-    tiling.map_tiles(pixels, one, write, side=side, halo=halo, multiple=row.multiple, progress=progress)
-    return output, fell_back / (pixels.shape[0] * pixels.shape[1])

@@ -142,6 +142,9 @@ READABLE = frozenset(suffix for suffix, known in FORMATS.items() if known.read)
 #: Quality of a lossy file where none is asked for: the smallest that re-saves photographs above 42 dB.
 _QUALITY = {"jpeg": 97, "avif": 96}
 
+#: Level of zlib for PNG and TIFF: a quarter faster than 6 for files that are as small to half a percent.
+_EFFORT = 4
+
 #: A larger file is mapped instead of read, and a larger picture encoded into a temporary file.
 _MAP_ABOVE = 2**26
 
@@ -880,7 +883,7 @@ def _vips(pixels: Pixels, bits: int = 8) -> Any:
 def _save_png(
     image: Any, quality: int | None, bits: int, carried: Carried, extras: tuple[bytes, ...]
 ) -> list[Piece]:
-    data = _saved(image, "pngsave", filter="paeth", keep=_KEEP)
+    data = _saved(image, "pngsave", filter="paeth", compression=_EFFORT, keep=_KEEP)
     exif = png_chunk(b"eXIf", carried.exif) if carried.exif else b""
     end = PNG_HEAD  # of what stands before the pixels
     kept: list[Piece] = [data[:PNG_HEAD], exif, *extras]
@@ -947,7 +950,9 @@ def _save_tiff(
 ) -> list[Piece]:
     predictor = "float" if image.format == "float" else "horizontal"
     big = image.width * image.height * image.bands * _NUMPY[image.format].itemsize > 4_000_000_000
-    data = _saved(image, "tiffsave", compression="deflate", predictor=predictor, bigtiff=big, keep=_KEEP)
+    data = _saved(
+        image, "tiffsave", compression="deflate", level=_EFFORT, predictor=predictor, bigtiff=big, keep=_KEEP
+    )
     return [memoryview(data)] if big else tiff_with(data, carried)
 
 
