@@ -27,12 +27,15 @@ if TYPE_CHECKING:
     from unblur.metrics import score
     from unblur.physics.blur import Blur
     from unblur.physics.degrade import degrade
+    from unblur.session import Session, restore_stream
 
 __version__ = "0.1.0"
 
 _HOME = {
     "restore": "engine",
     "Result": "engine",
+    "Session": "session",
+    "restore_stream": "session",
     "METHODS": "methods",
     "Blur": "physics.blur",
     "degrade": "physics.degrade",
@@ -60,12 +63,14 @@ __all__ = [
     "OptionError",
     "OutputError",
     "Result",
+    "Session",
     "TooLargeError",
     "UnblurError",
     "__version__",
     "degrade",
     "estimate_blur",
     "restore",
+    "restore_stream",
     "score",
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,7 @@ class OpenVinoBackend:
             ) from error
         self._facts = {key: value.astype(str) for key, value in read.rt_info["framework"].items()}
         self._name = str(model)
+        self._local = threading.local()
 
     @property
     def card(self) -> ModelCard:
@@ -54,8 +56,12 @@ class OpenVinoBackend:
 
         Raises ImageError for a shape that the model cannot take.
         """
+        # A request serves one call at a time, and threads may share a backend.
+        if not hasattr(self._local, "request"):
+            self._local.request = self._model.create_infer_request()
         try:
-            out = self._model(np.ascontiguousarray(batch, np.float32))[0]
+            given = np.ascontiguousarray(batch, np.float32)
+            out = self._local.request.infer(given, share_inputs=True)[0]
         except RuntimeError as error:
             what = str(error).splitlines()[0]
             raise ImageError(f"the model cannot take a batch of shape {batch.shape} ({what})") from error
