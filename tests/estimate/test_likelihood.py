@@ -1,0 +1,65 @@
+"""The Gaussian blur of thumbnails."""
+
+import numpy as np
+import pytest
+
+from unblur.datasets.common import resize
+from unblur.estimate.likelihood import LARGEST, likely_gaussian
+from unblur.image import from_array
+from unblur.physics import degrade
+
+
+@pytest.fixture(scope="module")
+def thumbnails():
+    """24 pictures of 32x32, reduced by area from public-domain photographs."""
+    from skimage import data as pictures
+
+    rng = np.random.default_rng(4)
+    whole = [pictures.astronaut(), pictures.coffee(), pictures.chelsea(), pictures.rocket()]
+    found = []
+    for number in range(24):
+        picture = whole[number % 4]
+        top, left = (int(rng.integers(0, side - 160)) for side in picture.shape[:2])
+        found.append(from_array(resize(picture[top : top + 160, left : left + 160], 32, 32)))
+    return found
+
+
+def errors(thumbnails, suite, noise, least=0.5):
+    found = []
+    for number, sharp in enumerate(thumbnails):
+        blurred, draw = degrade.degrade(sharp, suite, seed=7, index=number)
+        sigma = draw.blur.parameters["sigma"]
+        if sigma >= least:
+            found.append(likely_gaussian(blurred, noise).sigma - sigma)
+    return np.abs(found)
+
+
+def test_sigma_in_eight_bits(thumbnails):
+    off = errors(thumbnails, "cifar-u03-u8", degrade.ROUNDING)
+    assert np.median(off) < 0.12
+    assert off.max() < 0.8
+
+
+def test_a_round_sigma_without_rounding_is_found_exactly(thumbnails):
+    assert errors(thumbnails[:8], "cifar-int123-f32", 3e-8).max() == 0
+
+
+def test_any_sigma_without_rounding(thumbnails):
+    assert np.median(errors(thumbnails[:8], "cifar-u03-f32", 3e-8)) < 0.05
+
+
+def test_grey_and_other_shapes(thumbnails):
+    off = []
+    for number, sharp in enumerate(thumbnails[:12]):
+        blurred, draw = degrade.degrade(sharp[:24, :, 1:2], "cifar-u03-u8", seed=7, index=number)
+        off.append(likely_gaussian(blurred, degrade.ROUNDING).sigma - draw.blur.parameters["sigma"])
+    assert np.median(np.abs(off)) < 0.2
+
+
+def test_a_flat_picture_tells_nothing():
+    assert likely_gaussian(np.full((32, 32, 3), 0.5, np.float32), 0.001) is None
+
+
+def test_only_thumbnails(rng):
+    assert likely_gaussian(rng.random((LARGEST + 1, 32, 3)).astype(np.float32), 0.001) is None
+    assert likely_gaussian(rng.random((7, 32, 3)).astype(np.float32), 0.001) is None
