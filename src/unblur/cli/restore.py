@@ -1,25 +1,30 @@
-"""`unblur restore`: pictures and folders of them."""
+"""`unblur restore`: pictures, folders of them, and clips."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
 import typer
 
+from unblur import clips
 from unblur.cli.options import Iterations, KernelFile, Sigma, Strength
 from unblur.cli.output import print_json, progress, warn
 from unblur.errors import FileError, InputError, OptionError, OutputError, UnblurError
+
+if TYPE_CHECKING:
+    from unblur.clips.restore import ClipResult
+    from unblur.engine import Result
 
 #: What is put between name and suffix where no output is named.
 MARK = ".unblur"
 
 
 class Job(NamedTuple):
-    """One picture to restore, and where to."""
+    """One picture or clip to restore, and where to."""
 
     source: Path
     target: Path
@@ -27,7 +32,7 @@ class Job(NamedTuple):
 
 def restore(
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="INPUT...", help="Pictures, and folders of pictures.")
+        list[Path], typer.Argument(metavar="INPUT...", help="Pictures, clips, and folders of pictures.")
     ],
     output: Annotated[
         Path | None,
@@ -46,12 +51,13 @@ def restore(
         str | None, typer.Option(help="What the whole run may use, such as 2GB. [default: 1.5GB]")
     ] = None,
     compare: Annotated[
-        Path | None, typer.Option(help="Also write a PNG of input and output side by side.")
+        Path | None,
+        typer.Option(help="Also write a PNG of input and output side by side, of a clip its middle frame."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a picture.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a picture or clip.")] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace files that exist.")] = False,
 ) -> None:
-    """Take the blur out of pictures; nothing else about them changes."""
+    """Take the blur out of pictures and clips; nothing else about them changes."""
     jobs = list(_jobs(inputs, output))
     if not jobs:
         raise FileError(f"{inputs[0]}: no pictures in this folder")
@@ -63,20 +69,22 @@ def restore(
 
     with progress("restoring") as bar:
         for done, job in enumerate(jobs):
+            asked = (method, strength, kernel, sigma, memory, iterations)
+            step = bar.update if len(jobs) == 1 else None
+            result: Result | ClipResult
             try:
-                result = engine.restore(
-                    job.source,
-                    method,
-                    strength,
-                    kernel,
-                    sigma,
-                    memory,
-                    iterations,
-                    progress=bar.update if len(jobs) == 1 else None,
-                )
-                job.target.parent.mkdir(parents=True, exist_ok=True)
-                result.save(job.target, overwrite=overwrite)
-                if compare is not None:
+                if clips.is_clip(job.source):
+                    from unblur.clips.restore import restore_clip
+
+                    job.target.parent.mkdir(parents=True, exist_ok=True)
+                    result = restore_clip(
+                        job.source, job.target, *asked, overwrite=overwrite, compare=compare, progress=step
+                    )
+                else:
+                    result = engine.restore(job.source, *asked, progress=step)
+                    job.target.parent.mkdir(parents=True, exist_ok=True)
+                    result.save(job.target, overwrite=overwrite)
+                if compare is not None and isinstance(result, engine.Result):
                     before = files.Source.open(job.source).read()
                     after = np.asarray(result.image).reshape(before.shape)
                     files.save(np.concatenate([before, after], axis=1), compare, overwrite=overwrite)
@@ -102,10 +110,11 @@ def restore(
         raise typer.Exit(2 if len(failures) == len(jobs) else 1)
 
 
-def _in_words(result: object) -> str:
+def _in_words(result: Result | ClipResult) -> str:
     from unblur.engine import Result
 
-    assert isinstance(result, Result)
+    if not isinstance(result, Result):
+        return str(result)
     alone = "; left alone: " + "; ".join(result.left_alone) if result.left_alone else ""
     return f"{result.blur}, {result.method}, {result.seconds:.1f} s{alone}"
 
@@ -126,7 +135,9 @@ def _jobs(inputs: list[Path], output: Path | None) -> Iterator[Job]:
             )  # fmt: skip
         for source in found:
             suffix = source.suffix
-            if (known := FORMATS.get(suffix.lower())) is None or not known.write:
+            if clips.is_clip(source):
+                suffix = clips.written_suffix(source)
+            elif (known := FORMATS.get(suffix.lower())) is None or not known.write:
                 # What cannot be written in its own format is written without loss.
                 suffix = ".png"
             if into is not None:
