@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unblur.estimate.defocus import disk_radius, radius_of
+from unblur.estimate.fit import periodogram, refine
 from unblur.estimate.gaussian import Sigma, gaussian_sigma, sigma_at
 from unblur.estimate.jpeg import Jpeg, jpeg, quality_noise
+from unblur.estimate.likelihood import Likely, likely_gaussian
 from unblur.estimate.maps import blur_map
 from unblur.estimate.motion import Motion, linear_motion, motion_of
 from unblur.estimate.noise import noise_level, noise_sigma
@@ -93,12 +95,17 @@ def analyse(image: Image, *, map: bool = False) -> Estimate:  # noqa: A002
     noise = noise_level(image)
     local = blur_map(image) if map else None
     found = spectrum(image)
+    if (thumbnail := likely_gaussian(image)) is not None:
+        return _of_thumbnail(thumbnail, sharpness_of(found) if found else 0.0, local)
     if found is None:
         return Estimate(Blur("none", confidence=0.0, noise=noise), 0.0, 0.0, noise, map=local)
     gaussian = sigma_at(image, found)
     motion = motion_of(image, found)
     radius, round_confidence = radius_of(image, found)
+    fine = periodogram(image)
     if motion is not None and motion.confidence >= SURE:
+        if fine is not None and (better := refine(fine, "motion", (motion.length, motion.angle))) is not None:
+            motion = motion._replace(length=better[0], angle=better[1])
         blur = Blur(
             "motion",
             {"length": motion.length, "angle": motion.angle},
@@ -107,6 +114,8 @@ def analyse(image: Image, *, map: bool = False) -> Estimate:  # noqa: A002
             noise=noise,
         )
     elif round_confidence >= SURE:
+        if fine is not None and (better := refine(fine, "disk", (radius,))) is not None:
+            radius = better[0]
         blur = Blur(
             "disk", {"radius": radius}, kernels.disk(radius), confidence=round_confidence, noise=noise
         )
@@ -119,3 +128,12 @@ def analyse(image: Image, *, map: bool = False) -> Estimate:  # noqa: A002
         blur = Blur("none", confidence=gaussian.confidence, noise=noise)
     angle, length = (None, None) if motion is None else (motion.angle, motion.length)
     return Estimate(blur, gaussian.sigma, sharpness_of(found), noise, angle, length, local)
+
+
+def _of_thumbnail(found: Likely, sharp: float, local: NDArray[np.float32] | None) -> Estimate:
+    confidence = float(1 / (1 + found.spread / max(found.sigma, SHARP_SIGMA)))
+    if found.sure:
+        blur = Blur("gaussian", {"sigma": found.sigma}, found.kernel, confidence=confidence, noise=found.noise)
+    else:
+        blur = Blur("none", confidence=confidence, noise=found.noise)
+    return Estimate(blur, found.sigma, sharp, found.noise, map=local)

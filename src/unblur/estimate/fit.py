@@ -1,0 +1,218 @@
+"""The numbers of a blur, read finely: where in the spectrum its dark rings, stripes and slopes lie.
+
+The model of the power density in each cell is S L + N. S is the sharp picture: log S is a quadratic in the log of the
+frequency whose terms may depend on the direction (to the fourth harmonic). L is what the blur leaves, smeared
+by the window as the data are. N is the rounding of the file plus noise whose log power is linear in the log of
+the frequency. All are fitted at once, the blur's numbers among them, by Fisher scoring of the gamma likelihood
+of averaged periodograms (Whittle, "Estimation and information in stationary time series", 1953); cells that exceed the
+model several times, which photographs have, pull no harder than those that exceed it so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import TypeAlias
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from unblur.estimate.spectrum import Floats, noise_floor
+from unblur.image import Image, luma
+from unblur.physics import kernels
+from unblur.physics.blur import Kernel
+
+Floats32: TypeAlias = NDArray[np.float32]
+
+#: Sides of the windows in pixels, and how many of them are looked at, the most textured ones.
+_SIDES, _MOST = (256, 128, 64), 6
+
+#: Frequencies that are looked at, radians per pixel: below, a picture is not one texture; above, its grid shows.
+_BAND = (0.12, 3.1)
+
+#: A cell pulls as hard as if it exceeded the model by this factor at most.
+_EXCESS = 3.0
+
+#: Fisher scoring stops after so many steps, or when the deviance falls by less than the second number.
+_STEPS, _SMALL = 10, 0.5
+
+#: Prior precisions: of the coefficients of log S, and of the slope of the noise.
+_LOOSE, _WHITE = 1e-3, 50.0
+
+
+@dataclass(frozen=True)
+class _Family:
+    """A kind of blur by numbers that may be any: log pixels, and degrees.
+
+    kernel: made from them. nudge: by how much each is moved to feel its slope. reach: how far from where it started
+    each may be found before the fit is not believed.
+    """
+
+    kernel: Callable[[Floats], Kernel]
+    nudge: tuple[float, ...]
+    reach: tuple[float, ...]
+
+
+_FAMILIES = {
+    "disk": _Family(lambda at: kernels.disk(float(np.exp(at[0]))), (0.01,), (0.2,)),
+    "motion": _Family(
+        lambda at: kernels.motion(float(np.exp(at[0])), float(at[1])), (0.005, 0.3), (0.25, 12.0)
+    ),
+    "gaussian": _Family(
+        lambda at: kernels.gaussian(float(np.exp(at[0])), float(np.exp(at[1])), float(at[2])),
+        (0.03, 0.03, 1.0),
+        (0.35, 0.5, 20.0),
+    ),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Periodogram:
+    """Mean power density of large windows of a picture. power: (side, side // 2 + 1). floor: that of rounding."""
+
+    power: Floats32
+    floor: float
+
+    @property
+    def side(self) -> int:
+        """Of a window, pixels."""
+        return self.power.shape[0]
+
+
+def periodogram(image: Image) -> Periodogram | None:
+    """The periodogram of the most textured windows of an image; None where it is under 64 pixels on a side."""
+    plane = luma(image)
+    side = next((side for side in _SIDES if side <= min(plane.shape)), None)
+    if side is None:
+        return None
+    rows, columns = (_places(length, side) for length in plane.shape)
+    cut = [plane[y : y + side, x : x + side] for y in rows for x in columns]
+    spread = [one[::8, ::8].std() for one in cut]
+    windows = np.stack([cut[k] for k in np.argsort(spread, kind="stable")[-_MOST:]])
+    taper = np.hanning(side + 1)[:-1]
+    square = np.outer(taper, taper).astype(np.float32)
+    windows -= np.tensordot(windows, square / square.sum(), 2)[:, None, None]
+    found = scipy.fft.rfft2(windows * (square / np.sqrt(np.square(square).sum())))
+    power = (np.square(found.real) + np.square(found.imag)).mean(axis=0)
+    return Periodogram(power, max(noise_floor(image)[0], 1e-10))
+
+
+def refine(found: Periodogram, kind: str, numbers: tuple[float, ...]) -> tuple[float, ...] | None:
+    """The numbers of a blur of a kind that explain a periodogram best, near those given.
+
+    kind, numbers: "disk" (radius), "motion" (length, angle) or "gaussian" (sigma, sigma_y, angle); pixels and degrees.
+    None where the fit wanders off: then what was given is not the blur, or not to be had from the spectrum.
+    """
+    family = _FAMILIES[kind]
+    lengths = len(numbers) - (len(numbers) > 1)
+    start = np.array([*np.log(numbers[:lengths]), *numbers[lengths:]], np.float64)
+    cells, noises, shapes = _design(found.side)
+    data = np.maximum(found.power.ravel()[cells], np.float32(1e-12))
+    if data.max() < 4 * found.floor:
+        return None
+    losses = partial(_losses, family, found.side, cells)
+    count, at = shapes.shape[1], start
+    loss = losses(at)
+    level = float(np.log(np.maximum(np.quantile(data, 0.02), found.floor)))
+    state = np.zeros(count + 2)  # coefficients of log S, then level and slope of the noise
+    state[count] = level
+    clear = (data > 3 * np.exp(level)) * np.minimum(loss, 1)
+    target = np.log(np.maximum(data - np.exp(level), 1e-12) / np.maximum(loss, 1e-7))
+    normal = (shapes.T * clear) @ shapes + _LOOSE * np.eye(count)
+    state[:count] = np.linalg.solve(normal, shapes.T @ (clear * target))
+    penalty = np.array([_LOOSE] * count + [0, _WHITE] + [0] * len(at))
+
+    def model(state: Floats, loss: Floats32) -> tuple[Floats32, Floats32]:
+        signal = np.exp(np.clip(shapes @ state[:count].astype(np.float32), -40, 20)) * loss
+        return signal, np.exp(noises @ state[count:].astype(np.float32))
+
+    def deviance(state: Floats, signal: Floats32, noise: Floats32) -> float:
+        ratio = data / (signal + noise + found.floor)
+        high = np.maximum(ratio / (1 + _EXCESS), 1)
+        # Below the bound the gamma deviance; above, its tangent in the log.
+        each = ratio / high - 1 - np.log(ratio / high) + _EXCESS * np.log(high)
+        return float(each.sum() + (penalty[: count + 2] * np.square(state)).sum() / 2)
+
+    signal, noise = model(state, loss)
+    best, damping = deviance(state, signal, noise), 1e-3
+    for _ in range(_STEPS):
+        total = signal + noise + found.floor
+        slopes = np.empty((len(data), len(penalty)), np.float32)
+        slopes[:, :count] = (signal / total)[:, None] * shapes
+        slopes[:, count : count + 2] = (noise / total)[:, None] * noises
+        for k, nudge in enumerate(family.nudge):
+            step = nudge * np.eye(len(at))[k]
+            slopes[:, count + 2 + k] = (
+                signal / total * np.log(losses(at + step) / losses(at - step)) / (2 * nudge)
+            )
+        pull = slopes.T @ np.clip(data / total - 1, -1, _EXCESS) - penalty * np.append(
+            state, np.zeros(len(at))
+        )
+        fisher = (slopes.T @ slopes).astype(np.float64) + np.diag(penalty)
+        for _ in range(4):
+            step = np.linalg.solve(
+                fisher + damping * np.diag(np.diag(fisher)) + 1e-6 * np.eye(len(fisher)), pull
+            )
+            step[count + 2 :] = np.clip(step[count + 2 :], *(np.outer([-20, 20], family.nudge)))
+            new_state, new_at = state + np.clip(step[: count + 2], -2, 2), at + step[count + 2 :]
+            if (np.abs(new_at - start) > family.reach).any():
+                return None
+            new_loss = losses(new_at)
+            signal, noise = model(new_state, new_loss)
+            new = deviance(new_state, signal, noise)
+            if new <= best:
+                break
+            damping *= 10
+        else:
+            break
+        state, at, fell, best, damping = new_state, new_at, best - new, new, damping / 10
+        if fell < _SMALL:
+            break
+    return (*np.exp(at[:lengths]).tolist(), *(at[lengths:] % 180).tolist())
+
+
+def _places(length: int, side: int) -> list[int]:
+    """First pixels of half-overlapping windows that cover a side; of a long one, of some."""
+    count = min(1 + -(-(length - side) // (side // 2)), 12)
+    return [round(at) for at in np.linspace(0, length - side, count)]
+
+
+def _losses(family: _Family, side: int, cells: NDArray[np.intp], at: Floats) -> Floats32:
+    """What a blur leaves of the power in each cell, as a tapered window sees it. Shape: as `cells`."""
+    kernel = family.kernel(at)
+    reach = kernel.shape[0] - 1  # of its autocorrelation
+    size = scipy.fft.next_fast_len(2 * reach + 1, real=True)
+    own = scipy.fft.irfft2(np.square(np.abs(scipy.fft.rfft2(kernel, (size, size)))), (size, size))
+    lags = np.arange(-reach, reach + 1)
+    grid = np.zeros((side, side), np.float32)
+    overlap = _overlap(side)[np.abs(lags)]
+    grid[np.ix_(lags % side, lags % side)] = own[np.ix_(lags % size, lags % size)] * np.outer(
+        overlap, overlap
+    )
+    return np.maximum(scipy.fft.rfft2(grid).real.ravel()[cells], np.float32(1e-6))
+
+
+@lru_cache(maxsize=3)
+def _overlap(side: int) -> Floats:
+    """Autocorrelation of the taper, 1 at lag 0. Shape: (side,)."""
+    taper = np.hanning(side + 1)[:-1]
+    return np.correlate(taper, taper, "full")[side - 1 :] / np.square(taper).sum()
+
+
+@lru_cache(maxsize=3)
+def _design(side: int) -> tuple[NDArray[np.intp], Floats32, Floats32]:
+    """The cells of the band, thinned; and what the log powers of noise (n, 2) and picture (n, 11) are linear in."""
+    y, x = np.meshgrid(2 * np.pi * np.fft.fftfreq(side), 2 * np.pi * np.fft.rfftfreq(side), indexing="ij")
+    radius = np.hypot(y, x)
+    once = (x > 0) | (y > 0)  # the first column holds each frequency twice
+    wanted = (radius > _BAND[0]) & (radius < _BAND[1]) & once
+    if side > 128:
+        wanted &= np.indices(wanted.shape).sum(axis=0) % 2 == 0  # every other cell: neighbours tell the same
+    cells = np.flatnonzero(wanted)
+    log, angle = np.log(radius.ravel()[cells]), np.arctan2(y, x).ravel()[cells]
+    turns = [turn(order * angle) for order in (2, 4) for turn in (np.cos, np.sin)]
+    noises = np.stack([np.ones_like(log), log], axis=1)
+    shapes = np.stack([np.ones_like(log), log, log**2, *turns, *(turn * log for turn in turns)], axis=1)
+    return cells, noises.astype(np.float32), shapes.astype(np.float32)

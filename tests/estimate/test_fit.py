@@ -1,0 +1,65 @@
+"""The fine numbers of a blur, against kernels that are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from unblur.estimate import analyse
+from unblur.estimate.fit import periodogram, refine
+from unblur.image import Image, quantise
+from unblur.physics.convolve import convolve
+from unblur.physics.kernels import disk, gaussian, motion
+
+
+@pytest.mark.parametrize(("length", "angle"), [(7.3, 12.0), (15.0, 127.3), (22.6, 88.0)])
+def test_motion_to_a_twentieth_of_a_pixel(camera: Image, length: float, angle: float) -> None:
+    found = periodogram(quantise(convolve(camera, motion(length, angle))))
+    assert found is not None
+    read = refine(found, "motion", (length * 1.04, angle + 3))
+    assert read is not None
+    assert read == pytest.approx((length, angle), abs=0.05 if length > 10 else 0.15)
+
+
+@pytest.mark.parametrize("radius", [1.6, 2.83, 4.0, 6.4])
+def test_disk_to_a_fiftieth_of_a_pixel(astronaut: Image, radius: float) -> None:
+    found = periodogram(quantise(convolve(astronaut, disk(radius))))
+    assert found is not None
+    read = refine(found, "disk", (radius * 1.05,))
+    assert read == pytest.approx((radius,), abs=0.02)
+
+
+def test_oblique_gaussian(astronaut: Image) -> None:
+    found = periodogram(quantise(convolve(astronaut, gaussian(2.2, 0.9, 35))))
+    assert found is not None
+    read = refine(found, "gaussian", (2.0, 1.0, 28.0))
+    assert read is not None
+    assert read == pytest.approx((2.2, 0.9, 35), rel=0.1)
+
+
+def test_noise_is_told_from_the_picture(astronaut: Image, rng: np.random.Generator) -> None:
+    blurred = convolve(astronaut, motion(12, 40))
+    noisy = quantise(blurred + rng.normal(0, 0.01, blurred.shape).astype(np.float32))
+    found = periodogram(noisy)
+    assert found is not None
+    assert refine(found, "motion", (12.4, 37.0)) == pytest.approx((12, 40), abs=0.4)
+
+
+def test_what_is_not_there_is_not_found(astronaut: Image) -> None:
+    sharp = periodogram(astronaut)
+    assert sharp is not None
+    assert refine(sharp, "disk", (4.0,)) is None
+
+
+def test_too_small_or_too_flat(astronaut: Image) -> None:
+    assert periodogram(astronaut[:63]) is None
+    flat = periodogram(np.full((100, 100, 1), 0.5, np.float32))
+    assert flat is not None
+    assert refine(flat, "disk", (2.0,)) is None
+
+
+def test_the_whole_estimate_is_fine(astronaut: Image) -> None:
+    found = analyse(quantise(convolve(astronaut, motion(15, 62.3)))).blur
+    assert found.kind == "motion"
+    assert found.parameters["length"] == pytest.approx(15, abs=0.05)
+    assert found.parameters["angle"] == pytest.approx(62.3, abs=0.1)
