@@ -45,12 +45,6 @@ def test_noise_is_told_from_the_picture(astronaut: Image, rng: np.random.Generat
     assert refine(found, "motion", (12.4, 37.0)) == pytest.approx((12, 40), abs=0.4)
 
 
-def test_what_is_not_there_is_not_found(astronaut: Image) -> None:
-    sharp = periodogram(astronaut)
-    assert sharp is not None
-    assert refine(sharp, "disk", (4.0,)) is None
-
-
 def test_too_small_or_too_flat(astronaut: Image) -> None:
     assert periodogram(astronaut[:63]) is None
     flat = periodogram(np.full((100, 100, 1), 0.5, np.float32))
