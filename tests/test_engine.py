@@ -1,6 +1,8 @@
 """`restore()` as a caller meets it: types, options, tiles, honesty."""
 
 import io
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import pairwise
 
@@ -340,6 +342,26 @@ def test_what_is_large_depends_on_the_memory(blurred, tmp_path):
 
     assert not isinstance(read_within(2_000_000), np.memmap)
     assert isinstance(read_within(1_000_000), np.memmap)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc for the peak")
+def test_a_budget_is_kept_from_reading_to_saving(tmp_path, rng):
+    with files.Sink(tmp_path / "in.png", (3000, 4000, 3), dtype=np.uint16) as sink:
+        for _ in range(30):
+            sink.write(rng.random((100, 4000, 3), np.float32))
+    code = """
+import unblur
+result = unblur.restore("in.png", "richardson-lucy", sigma=0.5, iterations=1, memory="400MB")
+result.save("out.png")
+print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert (
+        int(done.stdout) * 1024 < 400e6
+    )  # one tile would take 2 GB; in and out are 72 MB each, and in temporary files
 
 
 # Tensors

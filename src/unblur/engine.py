@@ -42,6 +42,9 @@ _ESTIMATE_PIXELS = 2_000_000
 #: A file that takes more than this share of the memory, before and after, is kept in temporary files.
 _SPOOLED_ABOVE = 0.25
 
+#: For each pixel of a tile, beside what the method takes: the window that it is given, and pages of large files.
+_BYTES_AROUND = 32
+
 #: Pictures go through a network together as long as they have no more pixels than this in all.
 _BATCH_PIXELS = 1 << 17
 
@@ -269,11 +272,12 @@ class Plan:
         output = files.spool(pixels.shape, pixels.dtype) if spooled else np.empty_like(pixels)
         options = row.prepare(from_array(sample(pixels)), blur, self.options)
         halo = row.halo(blur, options) + (2 * CELL if row.careful else 0)
+        bytes_per_pixel = row.bytes_per_pixel + _BYTES_AROUND
         room = self._room(pixels, output)
         if self.flexible:
             # Nobody asked for a budget: better a little over the default than no picture at all.
-            room = max(room, row.bytes_per_pixel * (4 * tiling.SMALLEST_TILE + 2 * halo) ** 2)
-        side = row.side or tiling.side_for_memory(room, row.bytes_per_pixel, halo)
+            room = max(room, bytes_per_pixel * (4 * tiling.SMALLEST_TILE + 2 * halo) ** 2)
+        side = row.side or tiling.side_for_memory(room, bytes_per_pixel, halo)
         fell_back = 0.0
 
         def one(window: NDArray[Any], tile: tiling.Tile) -> Image:
