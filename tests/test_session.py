@@ -15,6 +15,8 @@ from unblur.errors import FileError, ImageError, OptionError
 from unblur.image import to_array
 from unblur.physics.convolve import gaussian_blur
 
+QUICK = {"method": "richardson-lucy", "sigma": 1.2, "iterations": 2}
+
 
 @pytest.fixture(scope="module")
 def pictures(astronaut):
@@ -25,13 +27,13 @@ def pictures(astronaut):
 
 @pytest.fixture(scope="module")
 def expected(pictures):
-    return [unblur.restore(picture, "wiener", sigma=1.2).image for picture in pictures]
+    return [unblur.restore(picture, **QUICK).image for picture in pictures]
 
 
 @pytest.fixture
-def wiener():
-    with unblur.Session("wiener", sigma=1.2) as session:
-        yield session
+def session():
+    with unblur.Session(**QUICK) as made:
+        yield made
 
 
 def working():
@@ -56,9 +58,9 @@ def in_tiles(monkeypatch):
     monkeypatch.setattr(tiling, "side_for_memory", lambda *_: 64)
 
 
-def test_threads_share_a_session(wiener, pictures, expected):
+def test_threads_share_a_session(session, pictures, expected):
     with ThreadPoolExecutor(8) as pool:
-        results = list(pool.map(wiener.restore, pictures * 2))
+        results = list(pool.map(session.restore, pictures * 2))
     for result, image in zip(results, expected * 2, strict=True):
         assert np.array_equal(result.image, image)
 
@@ -74,7 +76,7 @@ def test_asyncio_tasks_share_a_session_and_the_loop_goes_on(pictures, expected):
                 await asyncio.sleep(0.001)
 
         ticking = asyncio.create_task(tick())
-        async with unblur.Session("wiener", sigma=1.2) as session:
+        async with unblur.Session(**QUICK) as session:
             results = await asyncio.gather(*map(session.arestore, pictures))
         ticking.cancel()
         return results, ticks
@@ -131,21 +133,21 @@ def test_no_more_than_the_workers_run_at_once(pictures, in_tiles):
                 running.discard(threading.get_ident())
         time.sleep(0.002)
 
-    with unblur.Session("wiener", sigma=1.2, workers=2) as session, ThreadPoolExecutor(8) as pool:
+    with unblur.Session(**QUICK, workers=2) as session, ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda picture: session.restore(picture, progress=progress), pictures))
     assert most == 2
 
 
 def test_a_stream_keeps_the_order(pictures, expected):
     mixed = [picture[: 20 + 10 * index] for index, picture in enumerate(reversed(pictures))]
-    results = list(unblur.restore_stream(mixed, method="wiener", sigma=1.2, workers=3))
+    results = list(unblur.restore_stream(mixed, **QUICK, workers=3))
     for result, picture in zip(results, mixed, strict=True):
-        assert np.array_equal(result.image, unblur.restore(picture, "wiener", sigma=1.2).image)
+        assert np.array_equal(result.image, unblur.restore(picture, **QUICK).image)
     assert not working()
 
 
 @pytest.mark.parametrize("ahead", [1, 3])
-def test_a_stream_is_bounded(ahead, wiener, pictures):
+def test_a_stream_is_bounded(ahead, session, pictures):
     taken = 0
 
     def endless():
@@ -154,7 +156,7 @@ def test_a_stream_is_bounded(ahead, wiener, pictures):
             taken += 1
             yield picture
 
-    stream = wiener.stream(endless(), ahead=ahead)
+    stream = session.stream(endless(), ahead=ahead)
     assert taken == 0
     for given in range(1, 12):
         next(stream)
@@ -163,13 +165,13 @@ def test_a_stream_is_bounded(ahead, wiener, pictures):
     assert taken <= 11 + ahead
 
 
-def test_an_error_ends_a_stream_or_is_given(wiener, pictures, tmp_path):
+def test_an_error_ends_a_stream_or_is_given(session, pictures, tmp_path):
     path = files.save(pictures[0], tmp_path / "a.png")
     mixed = [pictures[0], tmp_path / "missing.png", path, np.zeros((4, 4), np.int32)]
-    given = list(wiener.stream(mixed, on_error="return"))
+    given = list(session.stream(mixed, on_error="return"))
     assert [type(one) for one in given] == [unblur.Result, FileError, unblur.Result, ImageError]
     assert np.array_equal(given[0].image, given[2].image)
-    stream = wiener.stream(mixed)
+    stream = session.stream(mixed)
     assert next(stream).image.shape == pictures[0].shape
     with pytest.raises(FileError, match="no such file") as caught:
         next(stream)
@@ -178,17 +180,17 @@ def test_an_error_ends_a_stream_or_is_given(wiener, pictures, tmp_path):
         next(stream)
 
 
-def test_an_error_of_the_source_is_passed_on(wiener, pictures):
+def test_an_error_of_the_source_is_passed_on(session, pictures):
     def broken():
         yield pictures[0]
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        list(wiener.stream(broken()))
+        list(session.stream(broken()))
 
 
 def test_a_dropped_stream_leaves_nothing_running(pictures, in_tiles):
-    stream = unblur.restore_stream(itertools.cycle(pictures), method="wiener", sigma=1.2, ahead=8)
+    stream = unblur.restore_stream(itertools.cycle(pictures), **QUICK, ahead=8)
     next(stream)
     assert working()
     stream.close()
@@ -199,7 +201,7 @@ def test_cancellation_leaves_nothing_running(pictures, in_tiles):
     slow = Slow()
 
     async def main():
-        session = unblur.Session("wiener", sigma=1.2, workers=1)
+        session = unblur.Session(**QUICK, workers=1)
         running = asyncio.create_task(session.arestore(pictures[0], progress=slow))
         waiting = asyncio.create_task(session.arestore(pictures[1], progress=slow))
         assert await asyncio.to_thread(slow.begun.wait, 20)
@@ -212,14 +214,14 @@ def test_cancellation_leaves_nothing_running(pictures, in_tiles):
         await asyncio.to_thread(session.close)
         return result
 
-    assert asyncio.run(main()).method == "wiener"
+    assert asyncio.run(main()).method == QUICK["method"]
     assert slow.steps == 1, "the picture went on, or the other began"
     assert not working()
 
 
 def test_closing_gives_up_what_runs_and_what_waits(pictures, in_tiles):
     slow = Slow()
-    session = unblur.Session("wiener", sigma=1.2, workers=1)
+    session = unblur.Session(**QUICK, workers=1)
     with ThreadPoolExecutor(2) as pool:
         running = pool.submit(session.restore, pictures[0], progress=slow)
         assert slow.begun.wait(20)
@@ -244,7 +246,7 @@ def test_closing_while_tasks_wait_is_no_cancellation(pictures, in_tiles):
     slow = Slow()
 
     async def main():
-        async with unblur.Session("wiener", sigma=1.2, workers=1) as session:
+        async with unblur.Session(**QUICK, workers=1) as session:
             task = asyncio.create_task(session.arestore(pictures[0], progress=slow))
             assert await asyncio.to_thread(slow.begun.wait, 20)
             threading.Timer(0.05, slow.go_on.set).start()
@@ -260,7 +262,7 @@ def test_the_memory_is_shared(pictures, monkeypatch):
         tiling, "side_for_memory", lambda room, *more: rooms.append(room) or true(room, *more)
     )
     for workers in (1, 4):
-        with unblur.Session("wiener", sigma=1.2, workers=workers, memory="1GB") as session:
+        with unblur.Session(**QUICK, workers=workers, memory="1GB") as session:
             rooms.clear()
             session.restore(pictures[0])
             rooms.append(rooms.pop() * workers)
