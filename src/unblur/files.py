@@ -807,7 +807,8 @@ def _mapped(file: IO[bytes], shape: tuple[int, int, int], dtype: np.dtype[Any]) 
         return np.memmap(file, dtype, "r+", shape=shape)
     except OSError as error:
         raise OutputError(
-            f"{tempfile.gettempdir()}: no place for temporary rows ({size / 1e6:.0f} MB): {error.strerror}"
+            f"{tempfile.gettempdir()}: no place for temporary rows ({size / 1e6:.0f} MB): {error.strerror}; "
+            "set TMPDIR to a folder with room"
         ) from error
 
 
