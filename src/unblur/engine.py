@@ -36,6 +36,9 @@ Progress: TypeAlias = Callable[[int, int], None]
 #: More blur than this is refused: nothing can be brought back, and the kernel would be larger than most pictures.
 LARGEST_SIGMA = 50.0
 
+#: Standard deviation of float32 arithmetic in [0, 1].
+_FLOAT_NOISE = 3e-8
+
 #: The blur is estimated on at most this many pixels.
 _ESTIMATE_PIXELS = 2_000_000
 
@@ -447,7 +450,7 @@ def _decide(pixels: NDArray[Any], row: Method, given: Blur | None, quality: int 
     """
     seen = from_array(sample(pixels))
     blur = given or row.find(seen)
-    rounding = 1 / (INTEGER_MAX[pixels.dtype] * 12**0.5) if pixels.dtype in INTEGER_MAX else 1e-6
+    rounding = 1 / (INTEGER_MAX[pixels.dtype] * 12**0.5) if pixels.dtype in INTEGER_MAX else _FLOAT_NOISE
     noise = blur.noise if blur.noise is not None else noise_level(seen)
     blur = replace(blur, noise=max(noise, rounding, quality_noise(quality) if quality else 0.0))
     if given is None and blur.kind == "none" and row.needs_blur:

@@ -14,8 +14,11 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from unblur.estimate.noise import noise_sigma
 from unblur.image import Image
-from unblur.physics.kernels import SizeRule, gaussian_size, gaussian_taps
+from unblur.physics.blur import Kernel
+from unblur.physics.degrade import ROUNDING
+from unblur.physics.kernels import SizeRule, gaussian, gaussian_size, gaussian_taps
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -34,17 +37,19 @@ _QUIET = 1e-5
 _EXACT = (0.003, 0.0008)
 _ROUND, _NEAR = 100.0, 0.1
 _WHOLE = 0.5
+#: How much likelier, as a logarithm, the first size rule is than the others.
+_USUAL = 50.0
 
 #: Log power of photographs reduced to 32x32, times frequency ** 2.6, at equal steps of frequency to sqrt(1/2) cycles
 #: a pixel: lightness, red against blue, green against both. `scripts/calibrate_thumbnails.py` prints it.
 _POWER = np.array(
     [
-        [-8.76, -6.96, -6.73, -6.66, -6.67, -6.72, -6.84, -6.99, -7.21,
-         -7.5, -7.76, -8.22, -8.76, -9.17, -9.67, -9.88],
-        [-11.73, -9.87, -9.66, -9.63, -9.76, -9.96, -10.22, -10.52, -10.88,
-         -11.28, -11.57, -12.2, -12.84, -13.2, -13.47, -13.58],
-        [-13.34, -11.21, -11.05, -10.97, -11.02, -11.13, -11.3, -11.53, -11.82,
-         -12.22, -12.47, -13.02, -13.53, -13.83, -14.01, -14.05],
+        [-9.12, -7.26, -7.0, -6.92, -6.94, -6.98, -7.1, -7.27, -7.5,
+         -7.8, -8.12, -8.57, -9.11, -9.59, -10.15, -10.47],
+        [-12.78, -10.78, -10.58, -10.52, -10.64, -10.88, -11.25, -11.63, -12.1,
+         -12.56, -12.89, -13.48, -14.04, -14.23, -14.31, -14.3],
+        [-14.66, -12.61, -12.27, -12.06, -12.04, -12.13, -12.34, -12.62, -13.0,
+         -13.39, -13.64, -14.06, -14.41, -14.48, -14.54, -14.45],
     ]
 )  # fmt: skip
 KNOTS = np.linspace(0, 0.5**0.5, _POWER.shape[1])
@@ -58,30 +63,56 @@ _LEVEL = slice(2, 3)
 
 #: Frequencies that every blur that can be taken out leaves, in cycles a pixel.
 _LOW = 0.1
+#: Frequencies where a blur leaves the least; and the median of a squared deviate, as a root.
+_HIGH, _MEDIAN = 0.6, 0.6745
+
+#: Noise of float32 arithmetic, in [0, 1] units.
+_FLOAT = 3e-8
+
+#: Blur from this sigma on, at these odds, is worth taking out of 8 bits.
+_WORTH, _SURE = 0.42, 20.0
 
 #: A narrower Gaussian is none, in pixels.
 _LEAST = 0.2
+
+#: Degrees of freedom of the terms' distribution: edges make some far larger than the mean power says.
+_TAILS = 4.0
 
 _ROUNDS = 6
 
 
 class Likely(NamedTuple):
-    """sigma: the most likely, pixels, 0 for none. spread: standard deviation of what else is likely.
+    """What a thumbnail was most likely blurred by.
 
-    odds: natural logarithm of how much likelier the blur is than none. rule: where its kernel is cut.
+    sigma: the most likely, pixels, 0 for none. spread: standard deviation of what else is likely.
+
+    odds: natural logarithm of how much likelier the blur is than none. rule: where its kernel is cut. whole: whether
+    taking it out brings back whole numbers of 255ths, which leaves no doubt. noise: what was reckoned with.
     """
 
     sigma: float
     spread: float
     odds: float
     rule: SizeRule
+    whole: bool
+    noise: float
+
+    @property
+    def sure(self) -> bool:
+        """Whether there is a blur, of a width that is worth taking out."""
+        return self.whole or (self.sigma > _WORTH and self.odds > _SURE)
+
+    @property
+    def kernel(self) -> Kernel:
+        """The kernel of that Gaussian."""
+        return gaussian(self.sigma, rule=self.rule)
 
 
-def likely_gaussian(image: Image, noise: float) -> Likely | None:
+def likely_gaussian(image: Image, noise: float | None = None) -> Likely | None:
     """The isotropic Gaussian blur of a thumbnail that was mirrored (reflect101) at its borders.
 
     Shape: (H, W, C), sides of 8 to 64 pixels; None for others, and where there is little to see. noise: standard
-    deviation in [0, 1] units.
+    deviation in [0, 1] units; told from the picture where not given.
     """
     height, width = image.shape[:2]
     if min(height, width) < SMALLEST or max(height, width) > LARGEST:
@@ -89,31 +120,55 @@ def likely_gaussian(image: Image, noise: float) -> Likely | None:
     picture = Picture(image, noise)
     if picture.faint:
         return None
-    quiet = noise < _QUIET
+    quiet = picture.noise < _QUIET
     found: Likely | None = None
     for rule in ("opencv-f32", "opencv-u8", "matlab") if quiet else ("opencv-u8",):
         one = _search(picture, rule)
-        if found is None or one.odds > found.odds:
+        if found is None or (one.whole, one.odds) > (found.whole, found.odds + _USUAL):
             found = one
     return found
+
+
+def cosine_filter(image: Image, kernel: Kernel, noise: float) -> Image:
+    """Restore a thumbnail under a symmetric, separable kernel: the mean of what is likely, term by term.
+
+    Shape: (H, W, C), kept, each side at least 3 pixels; result within [0, 1]. noise: standard deviation in [0, 1]
+    units. The Wiener filter for what a thumbnail's power is, at the border that `likely_gaussian` supposes.
+    """
+    picture = Picture(image, noise)
+    passed = picture.passed(kernel.sum(axis=0, dtype=np.float64))
+    level, log = picture.fit(passed[None])
+    tilt = log[0].argmax(axis=0)  # of each colour
+    colours = np.arange(len(tilt))
+    signal = np.exp(level[0, tilt, colours]) * picture.expected[tilt, colours]
+    restored = picture.back(passed * signal / (np.square(passed) * signal + noise**2))
+    return np.clip(restored, 0, 1).astype(np.float32)
 
 
 class Picture:
     """Powers of the cosine transform, scaled so that white noise has the same in all of them. DC is left out."""
 
-    def __init__(self, image: Image, noise: float) -> None:
+    def __init__(self, image: Image, noise: float | None) -> None:
         height, width, channels = image.shape
-        self.size, self.noise = (height, width), noise
+        self.size = height, width
         colours = image.astype(np.float64)
         colours = colours @ _COLOURS.T if channels == 3 else colours * 3**0.5
-        self.back = _COLOURS if channels == 3 else np.full((1, 1), 3**-0.5)
-        self.scale = np.sqrt(np.multiply.outer(_white(height), _white(width)))[:, :, None]
-        self.terms = terms = scipy.fft.dctn(colours, type=1, axes=(0, 1)) / self.scale
+        self._mix = _COLOURS if channels == 3 else np.full((1, 1), 3**-0.5)
+        self._scale = np.sqrt(np.multiply.outer(_white(height), _white(width)))[:, :, None]
+        self._terms = terms = scipy.fft.dctn(colours, type=1, axes=(0, 1)) / self._scale
         down, right = (np.arange(side) / (2 * side - 2) for side in (height, width))
         frequency = np.hypot(down[:, None], right)
         self.used = frequency > 0
         f = frequency[self.used]
         self.power = np.square(terms[self.used].T)  # (C, terms)
+        if noise is None:
+            least = ROUNDING if _is_eight_bits(image) else _FLOAT
+            # Both of these are at least the noise: what is left at the highest frequencies, and in the flattest cells.
+            left = float(np.median(self.power[:, f > _HIGH])) ** 0.5 / _MEDIAN
+            noise = max(min(left, noise_sigma(image)), least)
+            if noise < _QUIET:  # so little is what the blur has left of the picture
+                noise = least
+        self.noise = noise
         #: Whether most of what any blur leaves is below the noise.
         self.faint = bool(np.median(self.power[0, f < _LOW]) < 9 * noise**2)
         self.frequencies = f
@@ -124,41 +179,62 @@ class Picture:
 
     def weigh(self, sigmas: Array, rule: SizeRule, tilts: slice = slice(None)) -> Array:
         """Log likelihood of each sigma, the level and slope of each colour being the likeliest. Shape: (n,) both."""
-        passed = np.stack([self._passed(sigma, rule) for sigma in sigmas])[:, None, None]  # (n, 1, 1, terms)
-        blurred = np.square(passed) * self.expected[tilts]  # (n, tilts, C, terms)
+        passed = np.stack([self.passed(_taps(sigma, rule)) for sigma in sigmas])
+        weighed: Array = self.fit(passed, tilts)[1].max(axis=1).sum(axis=1)
+        return weighed
+
+    def fit(self, passed: Array, tilts: slice = slice(None)) -> tuple[Array, Array]:
+        """The likeliest level of each colour behind each transfer function, and its log likelihood.
+
+        Shape: (n, terms) in; (n, tilts, C, 1) and (n, tilts, C) out.
+        """
+        blurred = np.square(passed)[:, None, None] * self.expected[tilts]  # (n, tilts, C, terms)
         floor = self.noise**2
         above = np.maximum(self.power - floor, 0)
         level = np.zeros((*blurred.shape[:3], 1))
         for _ in range(_ROUNDS):
             signal = np.exp(level) * blurred
-            weight = np.square(signal / (signal + floor))
+            variance = signal + floor
+            weight = np.square(signal / variance) / (_TAILS + self.power / variance)
             told = (weight * above / np.maximum(signal, 1e-300)).sum(-1, keepdims=True)
             step = np.log((told + 1e-9) / (weight.sum(-1, keepdims=True) + 1e-9))
             level = np.clip(level + np.clip(step, -2, 2), -6, 6)
         variance = np.exp(level) * blurred + floor
-        log = -0.5 * (self.power / variance + np.log(variance)).sum(-1)
+        spread = (_TAILS + 1) * np.log1p(self.power / (_TAILS * variance)) + np.log(variance)
+        log: Array = -0.5 * spread.sum(-1)
         log -= 0.5 * np.square(level[..., 0] / _LEVEL_SPREAD)
         log -= 0.5 * np.square(_TILTS[tilts] / _SLOPE_SPREAD)[:, None]
-        weighed: Array = log.max(axis=1).sum(axis=1)
-        return weighed
+        return level, log
 
     def is_whole(self, sigma: float, rule: SizeRule) -> bool:
         """Whether taking out a Gaussian brings back a picture that was stored in 8 bits."""
-        passed = self._passed(sigma, rule)
-        signal = self.expected[2].mean(axis=0)
-        terms = self.terms.copy()
-        terms[self.used] *= (passed * signal / (np.square(passed) * signal + self.noise**2))[:, None]
-        values = 255 * scipy.fft.idctn(terms * self.scale, type=1, axes=(0, 1)) @ self.back
+        passed, signal = self.passed(_taps(sigma, rule)), self.expected[2].mean(axis=0)
+        values = 255 * self.back(passed * signal / (np.square(passed) * signal + self.noise**2))
         return float(np.cos(2 * np.pi * values).mean()) > _WHOLE
 
-    def _passed(self, sigma: float, rule: SizeRule) -> Array:
-        """The transfer function of a Gaussian at the terms that are used."""
-        if sigma == 0:
-            return np.ones(int(self.used.sum()))
-        taps = gaussian_taps(sigma, size=gaussian_size(sigma, rule)).astype(np.float64)
+    def passed(self, taps: Array) -> Array:
+        """The transfer function of symmetric taps, along rows and columns, at the terms that are used."""
         down, right = (_transfer(taps, side) for side in self.size)
         transfer: Array = np.multiply.outer(down, right)[self.used]
         return transfer
+
+    def back(self, gain: Array) -> Array:
+        """The picture with its terms multiplied. Shape: (terms,) or (C, terms) in, (H, W, C) out."""
+        terms = self._terms.copy()
+        terms[self.used] *= np.broadcast_to(gain, self.power.shape).T
+        picture: Array = scipy.fft.idctn(terms * self._scale, type=1, axes=(0, 1)) @ self._mix
+        return picture
+
+
+def _is_eight_bits(image: Image) -> bool:
+    values = 255 * image
+    return bool(np.abs(values - np.round(values)).max() < 1e-3)
+
+
+def _taps(sigma: float, rule: SizeRule) -> Array:
+    if sigma == 0:
+        return np.ones(1)
+    return gaussian_taps(sigma, size=gaussian_size(sigma, rule)).astype(np.float64)
 
 
 def _search(picture: Picture, rule: SizeRule) -> Likely:
@@ -173,16 +249,20 @@ def _search(picture: Picture, rule: SizeRule) -> Likely:
             tried = np.concatenate([tried, more])
             logs = np.concatenate([logs, picture.weigh(more, rule)])
         best = float(tried[logs.argmax()])
-    if quiet and 0 < abs(best - (typed := round(2 * best) / 2)) < _NEAR and typed:
+    whole = False
+    if quiet and (typed := round(2 * best) / 2):
         log = float(picture.weigh(np.array([typed]), rule)[0])
-        if log + _ROUND > logs.max() or picture.is_whole(typed, rule):
-            best, tried, logs = typed, np.append(tried, typed), np.append(logs, logs.max() + 1)
+        whole = picture.is_whole(typed, rule)
+        if whole or log + _ROUND * (abs(typed - best) < _NEAR) > logs.max():
+            kept = tried != typed
+            best = typed
+            tried, logs = np.append(tried[kept], typed), np.append(logs[kept], max(log, logs.max()) + 1)
     order = np.argsort(tried)
     share = np.exp(logs[order] - logs.max()) * np.gradient(tried[order])
     share /= share.sum()
     mean = float(share @ tried[order])
     spread = float((share @ np.square(tried[order] - mean)) ** 0.5)
-    return Likely(best, spread, float(logs.max() - logs[0]), rule)
+    return Likely(best, spread, float(logs.max() - logs[0]), rule, whole, picture.noise)
 
 
 def _white(side: int) -> Array:
