@@ -98,7 +98,7 @@ def loaded(name: str, roots: dict[str, Path]) -> Recipe:
     changes = ["batch.size=2", "run.workers=0", "run.precision='32'", f"data.root='{roots[whole.data.set]}'"]
     if whole.net.name in SMALLER:
         changes.append(SMALLER[whole.net.name])
-    if name in OURS:
+    if name in OURS and whole.data.set == "folder":
         changes += ["data.train=0.9", "data.validation=0.1"]
     if whole.gan is not None:
         changes.append("gan.options={width=8}")

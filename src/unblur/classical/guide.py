@@ -31,12 +31,14 @@ def guide(
     border: Continuation = "auto",
     steps: int = STEPS,
     statistics: Statistics | None = None,
+    candidate: Image | None = None,
 ) -> Image:
     """The channels that a guided network takes.
 
     Shape: (H, W, C) in, C 1 or 3, (H, W, 8) out; grey is shown as colour. kernel: None where the blur is
     unknown; then the candidate is the picture itself. noise: standard deviation in [0, 1]
-    units. border, statistics: as of `wiener`, `steps` its iterations.
+    units. border, statistics: as of `wiener`, `steps` its iterations. candidate: where another deconvolution has
+    made it already.
     Raises ImageError, KernelError or OptionError.
     """
     shown = np.empty((*image.shape[:2], CHANNELS), np.float32)
@@ -46,9 +48,11 @@ def guide(
         shown[:, :, 3:6] = image
         shown[:, :, 7] = 0.0
     else:
-        shown[:, :, 3:6] = wiener(
-            image, kernel, noise=noise, iterations=steps, border=border, statistics=statistics
-        )
+        if candidate is None:
+            candidate = wiener(
+                image, kernel, noise=noise, iterations=steps, border=border, statistics=statistics
+            )
+        shown[:, :, 3:6] = candidate
         shown[:, :, 7] = min(spread(kernel) / _SPREAD, 1.0)
     return shown
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from unblur.classical.guide import guide
 from unblur.estimate import quality_noise
+from unblur.estimate.likelihood import LARGEST, WORTH, cosine_filter
 from unblur.lab.recipe import Guide
 from unblur.physics import kernels
 from unblur.physics.blur import Blur, Kernel
@@ -37,10 +38,13 @@ def guided(degraded: Tensor, draws: Sequence[Draw], of: Guide, margin: int) -> T
     for picture, draw in zip(degraded, draws, strict=True):
         rng = np.random.default_rng([draw.noise_seed, _STREAM])
         image = np.ascontiguousarray(picture.cpu().numpy().transpose(1, 2, 0))
-        kernel = _kernel(draw.blur, image.shape, of, rng)
         noise = math.hypot(draw.blur.noise or 0.0, quality_noise(draw.jpeg) if draw.jpeg else 0.0)
         noise *= math.exp(of.noise * rng.standard_normal())
+        if max(image.shape[:2]) <= LARGEST:
+            shown.append(_thumbnail(image, draw.blur, noise, of, rng))
+            continue
         cut = slice(margin, -margin or None)
+        kernel = _kernel(draw.blur, image.shape, of, rng)
         if kernel is None or rng.random() < of.border:
             one = guide(
                 np.ascontiguousarray(image[cut, cut]),
@@ -53,6 +57,18 @@ def guided(degraded: Tensor, draws: Sequence[Draw], of: Guide, margin: int) -> T
             one = guide(image, kernel, noise=noise, border="unknown", steps=_WITHIN)[cut, cut]
         shown.append(one.transpose(2, 0, 1))
     return torch.from_numpy(np.stack(shown)).to(degraded.device)
+
+
+def _thumbnail(
+    image: NDArray[np.float32], blur: Blur, noise: float, of: Guide, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """What a network is shown of a thumbnail under a Gaussian, estimated about as well as `likely_gaussian` does."""
+    sigma = blur.parameters["sigma"] + of.sigma_error * rng.standard_t(4)
+    if sigma < WORTH:
+        return guide(image, None, noise=noise).transpose(2, 0, 1)
+    kernel = kernels.gaussian(sigma, rule="opencv-u8")
+    candidate = cosine_filter(image, kernel, noise, fitted=False)
+    return guide(image, kernel, noise=noise, candidate=candidate).transpose(2, 0, 1)
 
 
 def _kernel(blur: Blur, shape: tuple[int, ...], of: Guide, rng: np.random.Generator) -> Kernel | None:

@@ -9,6 +9,7 @@ import numpy as np
 from unblur.classical import SOLVERS
 from unblur.classical.guide import CHANNELS, guide
 from unblur.estimate import estimate_blur
+from unblur.estimate.likelihood import LARGEST, cosine_filter
 from unblur.image import Image
 from unblur.methods import classical
 from unblur.methods.base import Method, Options
@@ -54,12 +55,16 @@ def _show(image: Image, blur: Blur, options: Options) -> Image:
     blurs = [part for part in blur.parts if part.where is not None] or [blur]
     shown: Image | None = None
     for one in blurs:
+        candidate = None
+        if one.kind == "gaussian" and one.kernel is not None and max(image.shape[:2]) <= LARGEST:
+            candidate = cosine_filter(image, one.kernel, blur.noise or 0.0, fitted=False)
         part = guide(
             image,
             one.kernel,
             noise=blur.noise or 0.0,
             border=options.border,
             statistics=options.statistics,
+            candidate=candidate,
         )
         if len(blurs) > 1:
             assert one.where is not None

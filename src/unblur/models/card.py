@@ -40,7 +40,8 @@ class ModelCard(_Facts):
 
     Every network takes (N, `channels`, H, W) float32 in `input_range`; a restorer gives the same shape in
     `output_range`, not clamped; a guided one, shown the 8 channels of `unblur.classical.guide`, gives 3; an
-    estimator gives (N,) standard deviations in pixels, a discriminator (N,) logits. size_multiple: H and W must be multiples of it. fixed_size: the only (H, W) it takes, or None.
+    estimator gives (N,) standard deviations in pixels, a discriminator (N,) logits.
+    size_multiple: H and W must be multiples of it. fixed_size: the only (H, W) it takes, or None.
     halo: an output pixel depends on input at most so many pixels away; None for the whole picture.
     bytes_per_pixel: of activations that are alive at once, for each pixel of a picture.
     parameters: trainable. arguments: of its constructor. loss: what it is trained with by default.
