@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from unblur.errors import OptionError
-from unblur.methods import auto, classical, cnn_rl, network
+from unblur.methods import auto, blind_kernel, classical, cnn_rl, network
 from unblur.methods.base import Method, Options
 from unblur.models import cards
 
@@ -27,6 +27,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             classical.WIENER,
             classical.TOTAL_VARIATION,
             classical.BLIND,
+            blind_kernel.BLIND_KERNEL,
             cnn_rl.CNN_RL,
             cnn_rl.CNN_RL_STITCH,
         )

@@ -1,0 +1,295 @@
+"""Camera shake: the kernel of a hand-held exposure, from one picture.
+
+Kernel and sharp picture are found in turns, from coarse to fine. The sharp picture is the one with the fewest
+non-zero gradients (Xu, Zheng and Jia, "Unnatural L0 sparse representation for natural image deblurring", 2013), its
+prior weaker from turn to turn; the kernel is the least-squares one between its gradients and those of the blurred
+picture (Cho and Lee, "Fast motion deblurring", 2009), cut to where it is positive and significant. What the picture
+does not show, beyond its border and where it is saturated, is filled in by blurring the sharp picture of the moment.
+"""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from unblur.errors import OptionError
+from unblur.image import Image, check_image, luma
+from unblur.physics.blur import Kernel
+from unblur.physics.convolve import otf
+from unblur.physics.kernels import check_kernel, delta
+from unblur.threads import cores
+
+Plane: TypeAlias = NDArray[np.float32]
+Field: TypeAlias = NDArray[np.float64]
+
+#: The widest kernel that is looked for unless told otherwise, and the narrowest of the coarsest scale, pixels.
+LARGEST, _SMALLEST = 35, 5
+
+#: Pixels on a side of the crop that is looked at, and of the least picture that tells anything.
+CROP, _LEAST = 320, 32
+
+#: A pixel from here on is saturated: what would have been there is not known.
+_SATURATED = 254 / 255
+
+_SHRINK = 0.5**0.5
+
+#: Weight of the gradients: at first, the factor after each turn, and at least.
+_GRADIENTS, _DECAY, _LEAST_GRADIENTS = 4e-3, 1 / 1.1, 1e-4
+
+#: Turns at each scale, and at the finest one.
+_TURNS, _LAST_TURNS = 5, 8
+
+#: Penalty of the splitting of the gradients: up to this, doubling; the unknown is filled in at these steps.
+_PENALTY, _FILLED = 1e5, (5, 11, 17)
+
+#: Weights of the kernel's squared norm: two opinions.
+_RIDGES = (5.0, 2.0)
+
+#: Weights of a kernel below this share of its largest are none, and pieces of it below this share of the whole.
+_FAINT, _SPECK = 0.05, 0.1
+
+_CG_STEPS = 20
+
+
+class Shake(NamedTuple):
+    """A kernel with its centroid at the centre, and how far to believe it, 0..1."""
+
+    kernel: Kernel
+    confidence: float
+
+
+def shake_kernel(image: Image, *, size: int | None = None) -> Shake:
+    """The kernel of camera shake behind a blurred image.
+
+    Shape: (H, W, C) in; (k, k) out, k odd and as small as holds it. `size`: the widest kernel that is looked for,
+    pixels, odd and at least 5; 35 where not given. An image under 32 pixels on a side or without contrast gives
+    `delta` with confidence 0.
+    Raises ImageError for what is no image, OptionError for a size.
+    """
+    check_image(image)
+    size = LARGEST if size is None else size
+    if size < _SMALLEST or size % 2 == 0:
+        raise OptionError(f"size: expected an odd number of pixels from {_SMALLEST} on, got {size}")
+    plane, known = informative_crop(luma(image), image.max(axis=2) < _SATURATED)
+    size = min(size, (min(plane.shape) // 3) // 2 * 2 - 1)
+    if min(plane.shape) < _LEAST or float(np.ptp(plane)) < 4 / 255 or not known.any():
+        return Shake(delta(), 0.0)
+    with ThreadPoolExecutor(min(cores(), len(_RIDGES))) as pool:
+        found = list(pool.map(lambda ridge: _estimate(plane, known, size, ridge), _RIDGES))
+    kernels = [_centred(kernel) for kernel in found]
+    return Shake(kernels[0], agreement(*kernels))
+
+
+def informative_crop(plane: Plane, known: NDArray[np.bool_]) -> tuple[Plane, NDArray[np.bool_]]:
+    """The crop with the most edges among pixels that are known. Shape: (H, W) in, at most `CROP` a side out."""
+    rows, columns = (min(CROP, side) for side in plane.shape)
+    if (rows, columns) == plane.shape:
+        return plane, known
+    steps = np.hypot(*np.gradient(ndimage.gaussian_filter(plane, 1.0)))
+    # The contrast of one strong edge must not outweigh that of many: the kernel needs all directions.
+    edges = np.where(ndimage.binary_erosion(known, iterations=2, border_value=1), np.minimum(steps, 0.1), 0)
+    sums = np.pad(edges.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    tops, lefts = (
+        np.unique(np.r_[0 : n - m : 16, n - m]) for n, m in zip(plane.shape, (rows, columns), strict=True)
+    )
+    tops = tops[:, None]
+    held = (
+        sums[tops + rows, lefts + columns]
+        - sums[tops, lefts + columns]
+        - sums[tops + rows, lefts]
+        + sums[tops, lefts]
+    )
+    row, column = np.unravel_index(int(held.argmax()), held.shape)
+    window = (slice(tops[row, 0], tops[row, 0] + rows), slice(lefts[column], lefts[column] + columns))
+    return plane[window], known[window]
+
+
+def agreement(one: Kernel, other: Kernel) -> float:
+    """The largest correlation of two kernels over all whole shifts, 0..1."""
+    side = scipy.fft.next_fast_len(len(one) + len(other), real=True)
+    spectra = [scipy.fft.rfft2(kernel.astype(np.float64), (side, side)) for kernel in (one, other)]
+    inner = scipy.fft.irfft2(spectra[0] * spectra[1].conj(), (side, side)).max()
+    return float(np.clip(inner / np.sqrt(np.square(one).sum() * np.square(other).sum()), 0, 1))
+
+
+def _estimate(plane: Plane, known: NDArray[np.bool_], size: int, ridge: float) -> Field:
+    """The kernel under one weight of its norm. Shape: (H, W) in, (size, size) out."""
+    scales = max(0, math.floor(math.log(_SMALLEST / size) / math.log(_SHRINK)))
+    kernel: Field | None = None
+    weight = _GRADIENTS
+    for scale in range(scales, -1, -1):
+        factor = _SHRINK**scale
+        side = math.ceil(size * factor) // 2 * 2 + 1
+        if kernel is None:
+            kernel = np.zeros((side, side))
+            kernel[side // 2, side // 2 - 1 : side // 2 + 1] = 0.5
+        else:
+            kernel = _resized(kernel, side)
+        seen = _smaller(plane, factor)
+        shown = (
+            np.ones(seen.shape, bool) if known.all() else _smaller(known.astype(np.float32), factor) > 0.99
+        )
+        canvas = _Canvas(seen, shown, side)
+        for _ in range(_TURNS if scale else _LAST_TURNS):
+            gradients = canvas.sharpen(kernel, weight)
+            kernel = _without_specks(canvas.solve_kernel(gradients, side, ridge))
+            weight = max(weight * _DECAY, _LEAST_GRADIENTS)
+        kernel = _moved_to_centre(kernel)
+    assert kernel is not None
+    return kernel
+
+
+class _Canvas:
+    """A blurred plane on a periodic grid. shown: where it is data; elsewhere it is filled in. Shape: (H, W)."""
+
+    def __init__(self, plane: Plane, shown: NDArray[np.bool_], side: int) -> None:
+        margins = [scipy.fft.next_fast_len(n + side + 8, real=True) - n for n in plane.shape]
+        self.filled = plane
+        for axis, margin in enumerate(margins):
+            self.filled = _continued(self.filled, axis, margin)
+        self.plane = self.filled
+        self.shown = np.pad(shown, [(0, margin) for margin in margins])
+        self.grid: tuple[int, int] = self.filled.shape
+        down, right = (
+            2 * np.pi * f for f in (scipy.fft.fftfreq(self.grid[0]), scipy.fft.rfftfreq(self.grid[1]))
+        )
+        self.down = (np.exp(1j * down) - 1)[:, None].astype(np.complex64)
+        self.right = (np.exp(1j * right) - 1)[None].astype(np.complex64)
+        self.power = np.square(np.abs(self.down)) + np.square(np.abs(self.right))
+
+    def sharpen(self, kernel: Field, weight: float) -> tuple[Plane, Plane]:
+        """The gradients, rightward and downward, of the plane that `kernel` blurred: as few as can be."""
+        transfer = otf(kernel.astype(np.float32), self.grid)
+        passed = np.square(np.abs(transfer))
+        data = transfer.conj() * scipy.fft.rfft2(self.filled)
+        latent = self.filled
+        penalty, step = 2 * weight, 0
+        while True:
+            right = np.roll(latent, -1, 1) - latent
+            down = np.roll(latent, -1, 0) - latent
+            keep = right * right + down * down >= weight / penalty
+            right *= keep
+            down *= keep
+            if penalty >= _PENALTY / 2:
+                return right, down
+            pulled = np.roll(right, 1, 1) - right
+            pulled += np.roll(down, 1, 0) - down
+            spectrum = scipy.fft.rfft2(pulled)
+            spectrum *= np.float32(penalty)
+            spectrum += data
+            spectrum /= passed + np.float32(penalty) * self.power
+            if step in _FILLED:
+                blurred = scipy.fft.irfft2(spectrum * transfer, self.grid)
+                self.filled = np.where(self.shown, self.plane, blurred)
+                data = transfer.conj() * scipy.fft.rfft2(self.filled)
+            latent = scipy.fft.irfft2(spectrum, self.grid)
+            penalty *= 2
+            step += 1
+
+    def solve_kernel(self, gradients: tuple[Plane, Plane], side: int, ridge: float) -> Field:
+        """The least-squares kernel from gradients to those of the plane, none of it negative. Shape: (side, side)."""
+        right, down = (scipy.fft.rfft2(gradient) for gradient in gradients)
+        energy = np.square(np.abs(right)) + np.square(np.abs(down))
+        cross = (right.conj() * self.right + down.conj() * self.down) * scipy.fft.rfft2(self.filled)
+        wanted = self._lags(cross, side // 2)
+        # Products with the normal matrix are convolutions with the autocorrelation, on a grid of the kernel's size.
+        grid = (scipy.fft.next_fast_len(3 * side, real=True),) * 2
+        margin = grid[0] - 2 * side + 1
+        lags = np.roll(np.pad(self._lags(energy, side - 1), (0, margin)), (1 - side, 1 - side), (0, 1))
+        normal = scipy.fft.rfft2(lags)
+
+        def product(kernel: Field) -> Field:
+            blurred = scipy.fft.irfft2(normal * scipy.fft.rfft2(kernel, grid), grid)
+            return np.asarray(blurred[:side, :side] + ridge * kernel)
+
+        def conjugate_gradients(kernel: Field, free: Any) -> Field:
+            residual = (wanted - product(kernel)) * free
+            direction, squared = residual, float(np.square(residual).sum())
+            for _ in range(_CG_STEPS):
+                if squared <= 1e-10 * float(np.square(wanted).sum()):
+                    break
+                image = product(direction) * free
+                length = squared / float((direction * image).sum())
+                kernel = kernel + length * direction
+                residual = residual - length * image
+                before, squared = squared, float(np.square(residual).sum())
+                direction = residual + (squared / before) * direction
+            return kernel
+
+        kernel = conjugate_gradients(np.zeros((side, side)), 1.0)
+        free = kernel > 0.5 * _FAINT * kernel.max()
+        return np.maximum(conjugate_gradients(np.where(free, kernel, 0), free), 0)
+
+    def _lags(self, spectrum: NDArray[np.complexfloating[Any, Any]], reach: int) -> Field:
+        """What a spectrum says at shifts of up to `reach`. Shape: (2 reach + 1, 2 reach + 1)."""
+        around = scipy.fft.irfft2(spectrum, self.grid)
+        index = np.arange(-reach, reach + 1)
+        return around[np.ix_(index, index)].astype(np.float64)
+
+
+def _continued(plane: Plane, axis: int, margin: int) -> Plane:
+    """A plane that goes on after its end, smoothly, to its start. Shape: longer by `margin` along `axis`."""
+    length = plane.shape[axis]
+    ramp = np.clip(2 * (np.arange(margin) + 0.5) / margin - 0.5, 0, 1)
+    fade = (0.5 - 0.5 * np.cos(np.pi * ramp)).astype(np.float32)
+    fade = fade[:, None] if axis == 0 else fade
+    step = np.arange(margin)
+    after = np.take(plane, np.maximum(length - 2 - step, 0), axis=axis)
+    before = np.take(plane, np.minimum(margin - step, length - 1), axis=axis)
+    return np.concatenate([plane, after + fade * (before - after)], axis=axis)
+
+
+def _smaller(plane: Plane, factor: float) -> Plane:
+    if factor == 1:
+        return plane
+    smooth = ndimage.gaussian_filter(plane, 0.5 * math.sqrt(factor**-2 - 1), mode="mirror")
+    sides = [max(8, round(n * factor)) for n in plane.shape]
+    at = np.meshgrid(*((np.arange(n) + 0.5) / factor - 0.5 for n in sides), indexing="ij")
+    return np.asarray(ndimage.map_coordinates(smooth, at, order=1, mode="mirror"), np.float32)
+
+
+def _resized(kernel: Field, side: int) -> Field:
+    """The kernel on the next finer scale. Shape: (side, side)."""
+    at = (np.arange(side) - side // 2) * _SHRINK + len(kernel) // 2
+    finer = np.maximum(ndimage.map_coordinates(kernel, np.meshgrid(at, at, indexing="ij"), order=1), 0)
+    return np.asarray(finer / finer.sum())
+
+
+def _without_specks(kernel: Field) -> Field:
+    """Only what is significant and hangs together. Shape: kept; `delta` where nothing is."""
+    if not kernel.max() > 0:
+        kernel = np.zeros_like(kernel)
+        kernel[len(kernel) // 2, len(kernel) // 2] = 1
+    kernel = np.where(kernel < _FAINT * kernel.max(), 0, kernel)
+    piece, count = ndimage.label(kernel, np.ones((3, 3)))
+    share = np.append(0, ndimage.sum(kernel, piece, np.arange(1, count + 1))) / kernel.sum()
+    if (share[1:] >= _SPECK).any():
+        kernel = np.where(share[piece] >= _SPECK, kernel, 0)
+    return np.asarray(kernel / kernel.sum())
+
+
+def _centroid(kernel: Field) -> Field:
+    at = np.arange(len(kernel)) - len(kernel) // 2
+    return np.array([at @ kernel.sum(axis=1), at @ kernel.sum(axis=0)]) / kernel.sum()
+
+
+def _moved_to_centre(kernel: Field) -> Field:
+    """By whole pixels; what leaves the support is lost. Shape: kept."""
+    moved = ndimage.shift(kernel, -np.rint(_centroid(kernel)), order=0)
+    return np.asarray(moved / moved.sum())
+
+
+def _centred(kernel: Field) -> Kernel:
+    """The kernel with its centroid at the centre, to a fraction of a pixel, on as few pixels as hold it."""
+    moved = ndimage.shift(np.pad(kernel, 2), -_centroid(kernel), order=3)
+    moved = np.where(moved < 0.01 * moved.max(), 0, moved)
+    middle = len(moved) // 2
+    reach = int(np.abs(np.argwhere(moved) - middle).max())
+    inside = slice(middle - reach, middle + reach + 1)
+    return check_kernel(moved[inside, inside])

@@ -1,0 +1,94 @@
+"""The kernel of camera shake from one picture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from skimage import data as pictures
+
+from unblur.errors import ImageError, OptionError
+from unblur.estimate.shake import CROP, Shake, agreement, informative_crop, shake_kernel
+from unblur.image import from_array, quantise
+from unblur.physics import kernels
+from unblur.physics.convolve import convolve
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return from_array(pictures.camera()[100:356, 120:376])
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return kernels.shake(15, np.random.default_rng(3))
+
+
+@pytest.fixture(scope="module")
+def found(scene, drawn) -> Shake:
+    return shake_kernel(quantise(convolve(scene, drawn)), size=23)
+
+
+def test_kernel_is_found(found, drawn):
+    assert agreement(found.kernel, drawn) > 0.9
+    assert agreement(kernels.gaussian(2.0), drawn) < 0.8  # the measure tells kernels apart
+
+
+def test_kernel_keeps_the_conventions(found):
+    kernel = found.kernel
+    assert kernel.dtype == np.float32
+    assert kernel.shape[0] == kernel.shape[1] <= 27
+    assert kernel.shape[0] % 2 == 1
+    assert kernel.min() >= 0
+    assert kernel.sum() == pytest.approx(1, abs=1e-6)
+    at = np.arange(len(kernel)) - len(kernel) // 2
+    assert abs(at @ kernel.sum(axis=1)) < 0.25
+    assert abs(at @ kernel.sum(axis=0)) < 0.25
+
+
+def test_same_picture_same_kernel(scene, drawn, found):
+    again = shake_kernel(quantise(convolve(scene, drawn)), size=23)
+    assert (again.kernel == found.kernel).all()
+    assert again.confidence == found.confidence
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (20, 200, 1), (64, 64, 3)])
+def test_nothing_to_tell(shape):
+    found = shake_kernel(np.full(shape, 0.5, np.float32))
+    assert found.kernel.shape == (1, 1)
+    assert found.confidence == 0
+
+
+def test_everything_is_saturated():
+    assert shake_kernel(np.ones((64, 64, 3), np.float32)).confidence == 0
+
+
+@pytest.mark.parametrize("size", [4, 3, 12, -5])
+def test_size_is_odd(scene, size):
+    with pytest.raises(OptionError, match="size"):
+        shake_kernel(scene, size=size)
+
+
+def test_no_image():
+    with pytest.raises(ImageError):
+        shake_kernel(np.zeros((50, 50), np.float32))
+
+
+def test_crop_is_where_the_edges_are():
+    rng = np.random.default_rng(0)
+    plane = np.full((700, 900), 0.5, np.float32)
+    plane[300:620, 500:820] += rng.uniform(-0.2, 0.2, (320, 320)).astype(np.float32)
+    crop, known = informative_crop(plane, np.ones(plane.shape, bool))
+    assert crop.shape == known.shape == (CROP, CROP)
+    assert crop.std() > 0.9 * plane[300:620, 500:820].std()
+    # Edges that are saturated count for nothing.
+    saturated = np.ones(plane.shape, bool)
+    saturated[300:620, 500:820] = False
+    plane[:200, :200] += rng.uniform(-0.05, 0.05, (200, 200)).astype(np.float32)
+    _, known = informative_crop(plane, saturated)
+    assert known.all()
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (2, -3)])
+def test_agreement_does_not_mind_shifts(shift):
+    kernel = kernels.embed(kernels.shake(9, np.random.default_rng(1)), 17)
+    assert agreement(kernel, np.roll(kernel, shift, (0, 1))) == pytest.approx(1, abs=1e-6)
