@@ -189,8 +189,8 @@ def _moments(clip: video.Clip, plan: Plan, start: int) -> Iterator[tuple[video.V
         seen = from_array(sample(video.to_rgb(frame, clip)))
         now = colours(seen)
         blur = plan.given or plan.row.find(seen)
-        if blur.noise is None:
-            blur = replace(blur, noise=noise_level(seen))
+        noise = noise_level(seen) if blur.noise is None else blur.noise
+        blur = replace(blur, noise=max(noise, video.coding_noise(frame, clip)))
         yield frame, Moment(blur, cut=before is not None and is_cut(before, now))
         before = now
 
