@@ -7,7 +7,7 @@ import pytest
 from skimage import data as pictures
 
 from unblur.errors import ImageError, OptionError
-from unblur.estimate.shake import CROP, Shake, agreement, informative_crop, shake_kernel
+from unblur.estimate.shake import CROP, Shake, agreement, informative_crop, shake_blur, shake_kernel
 from unblur.image import from_array, quantise
 from unblur.physics import kernels
 from unblur.physics.convolve import convolve
@@ -92,3 +92,13 @@ def test_crop_is_where_the_edges_are():
 def test_agreement_does_not_mind_shifts(shift):
     kernel = kernels.embed(kernels.shake(9, np.random.default_rng(1)), 17)
     assert agreement(kernel, np.roll(kernel, shift, (0, 1))) == pytest.approx(1, abs=1e-6)
+
+
+def test_blur_says_what_to_reckon_with(scene):
+    blur = shake_blur(scene[:100, :100])
+    assert blur.kind == "shake"
+    assert blur.kernel is not None
+    assert blur.parameters["size"] == len(blur.kernel)
+    assert 0.005 <= blur.noise < 0.05
+    nothing = shake_blur(np.full((40, 40, 3), 0.5, np.float32))
+    assert (nothing.kind, nothing.confidence, nothing.kernel) == ("none", 0, None)

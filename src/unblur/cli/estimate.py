@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,6 +21,12 @@ def estimate(
         Path | None,
         typer.Option("--map", help="Write the local blur as a picture: black is sharp, white a sigma of 4."),
     ] = None,
+    kind: Annotated[
+        Literal["auto", "shake"],
+        typer.Option(
+            help="auto: Gaussian, defocus or straight motion, whichever it is; shake: any path of the camera."
+        ),
+    ] = "auto",
     kernel_out: Annotated[Path | None, typer.Option(help="Write the kernel: .npy or a picture.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace files that exist.")] = False,
 ) -> None:
@@ -29,6 +35,7 @@ def estimate(
 
     from unblur import engine, files
     from unblur.estimate import analyse, blur_map
+    from unblur.estimate.shake import shake_blur
     from unblur.image import from_array, to_array
     from unblur.physics.kernels import delta, save_kernel
 
@@ -36,15 +43,21 @@ def estimate(
         if target is not None and target.exists() and not overwrite:
             raise OutputError(f"{target}: exists already; name another file, or --overwrite")
     pixels = files.Source.open(picture).read()
-    found = analyse(from_array(engine.sample(pixels)))
+    seen = from_array(engine.sample(pixels))
+    if kind == "shake":
+        blur = shake_blur(seen)
+        about = blur.to_dict()
+    else:
+        found = analyse(seen)
+        blur, about = found.blur, found.to_dict()
     if map_out is not None:
         local = blur_map(from_array(pixels))
         files.save(
             to_array(np.clip(local / MAP_WHITE, 0, 1)[:, :, None], "uint8"), map_out, overwrite=overwrite
         )
     if kernel_out is not None:
-        save_kernel(kernel_out, delta() if found.blur.kernel is None else found.blur.kernel)
-    facts = {"input": str(picture), **found.to_dict()}
+        save_kernel(kernel_out, delta() if blur.kernel is None else blur.kernel)
+    facts = {"input": str(picture), **about}
     if as_json:
         print_json(facts)
         return

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from unblur.errors import OptionError
+from unblur.estimate.noise import noise_level
 from unblur.image import Image, check_image, luma
-from unblur.physics.blur import Kernel
+from unblur.physics.blur import Blur, Kernel
 from unblur.physics.convolve import otf
 from unblur.physics.kernels import check_kernel, delta
 from unblur.threads import cores
@@ -56,6 +57,9 @@ _FAINT, _SPECK = 0.05, 0.1
 
 _CG_STEPS = 20
 
+#: What the errors of a kernel that was found leave is to be taken for noise of this standard deviation.
+_KERNEL_NOISE = 0.005
+
 
 class Shake(NamedTuple):
     """A kernel with its centroid at the centre, and how far to believe it, 0..1."""
@@ -84,6 +88,20 @@ def shake_kernel(image: Image, *, size: int | None = None) -> Shake:
         found = list(pool.map(lambda ridge: _estimate(plane, known, size, ridge), _RIDGES))
     kernels = [_centred(kernel) for kernel in found]
     return Shake(kernels[0], agreement(*kernels))
+
+
+def shake_blur(image: Image) -> Blur:
+    """Camera shake as a blur: kind "shake" with its kernel, or "none" where nothing was found.
+
+    Its noise is what a deconvolution should reckon with. Raises ImageError for what is no image.
+    """
+    kernel, confidence = shake_kernel(image)
+    noise = noise_level(image)
+    if len(kernel) == 1:
+        return Blur("none", confidence=confidence, noise=noise)
+    return Blur(
+        "shake", {"size": len(kernel)}, kernel, confidence=confidence, noise=max(noise, _KERNEL_NOISE)
+    )
 
 
 def informative_crop(plane: Plane, known: NDArray[np.bool_]) -> tuple[Plane, NDArray[np.bool_]]:

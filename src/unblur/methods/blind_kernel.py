@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from unblur.estimate import noise_level
-from unblur.estimate.shake import shake_kernel
+from unblur.estimate.shake import shake_blur
 from unblur.image import Image
 from unblur.methods import classical
 from unblur.methods.base import Method
@@ -16,16 +15,10 @@ _SOLVER = "total-variation"
 #: A kernel that is less sure than this is not believed, and the picture left alone.
 BELIEVED = 0.5
 
-#: What the errors of an estimated kernel leave is taken for noise of this standard deviation, in [0, 1] units.
-_KERNEL_NOISE = 0.005
-
 
 def _find(image: Image) -> Blur:
-    kernel, confidence = shake_kernel(image)
-    if confidence < BELIEVED or len(kernel) == 1:
-        return Blur("none", confidence=confidence)
-    noise = max(noise_level(image), _KERNEL_NOISE)
-    return Blur("shake", {"size": len(kernel)}, kernel, confidence=confidence, noise=noise)
+    blur = shake_blur(image)
+    return blur if blur.confidence >= BELIEVED else Blur("none", confidence=blur.confidence, noise=blur.noise)
 
 
 BLIND_KERNEL = Method(
