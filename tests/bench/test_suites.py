@@ -11,7 +11,7 @@ from unblur.physics.varying import blur_image
 PUBLISHED_IDS = {
     "cifar-u03-u8", "cifar-int123-f32", "cifar-u03-f32", "reds-k3", "reds-k7", "reds-k11", "reds-k7+k11",
     "halfnormal5-u8", "gopro", "gopro-gamma", "reds-val", "reds-scenes0-23", "reds-val-144x256", "levin09", "pairs",
-    "sharp", "mixed-u8",
+    "sharp", "clip", "mixed-u8",
 }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import json
 import math
 import os
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -28,6 +29,7 @@ from unblur.bench.loss import level_loss
 from unblur.bench.suites import Pixels, Sample, Samples, Suite, open_samples
 from unblur.datasets.common import some
 from unblur.errors import FileError, InputError, MissingExtraError, OptionError, OutputError
+from unblur.estimate.temporal import Moment, steady
 from unblur.image import from_array, to_array
 from unblur.methods import METHODS, Method
 from unblur.methods.network import BACKEND_VARIABLE, SUFFIXES
@@ -41,6 +43,7 @@ from unblur.metrics import (
     ssim,
 )
 from unblur.metrics.alignment import score_up_to_shift
+from unblur.metrics.flicker import change, jumps
 from unblur.models import ModelCard, cards, find_weights, read_card
 from unblur.physics import kernels
 from unblur.physics.blur import Blur
@@ -57,7 +60,7 @@ BLURRED = "blurred"
 #: Deconvolution with the true kernel against which Levin's error ratio is taken.
 RATIO_OF = "total-variation@true"
 
-TRUE, ESTIMATED = "@true", "@estimated"
+TRUE, ESTIMATED, STEADY = "@true", "@estimated", "@steady"
 
 #: Pictures kept to look at: the same for every method, and the worst and the best of each.
 GRID, EXTREMES = 6, 2
@@ -79,12 +82,13 @@ class Entrant:
     """A row of the table before it is judged.
 
     name: as the row is called. method: as the engine knows it, "" for the blurred input. told: whether it gets the
-    true blur.
+    true blur. steady: whether its estimates are made steady over the frames of a clip.
     """
 
     name: str
     method: str = ""
     told: bool = False
+    steady: bool = False
 
 
 class Chosen(NamedTuple):
@@ -116,7 +120,8 @@ def choose(wanted: Sequence[str] | None, suite: Suite, say: Say = lambda line: N
     lacking: list[str] = []
     for name in (name for name in names if name != BLURRED):
         bare, told = next(
-            ((name.removesuffix(end), end) for end in (TRUE, ESTIMATED) if name.endswith(end)), (name, "")
+            ((name.removesuffix(end), end) for end in (TRUE, ESTIMATED, STEADY) if name.endswith(end)),
+            (name, ""),
         )
         row = _row(bare)
         if row is None and bare not in cards() and Path(bare).suffix not in SUFFIXES:
@@ -125,6 +130,8 @@ def choose(wanted: Sequence[str] | None, suite: Suite, say: Say = lambda line: N
             raise OptionError(f"{bare} is told no blur: leave {told} out")
         if told == TRUE and not suite.told:
             raise OptionError(f"{name}: nobody knows the true blur of {suite.name}")
+        if told == STEADY and not suite.clip:
+            raise OptionError(f"{name}: the pictures of {suite.name} are not frames of a clip")
         if not _ready((bare,) if row is None else row.models):
             lacking.append(bare)
         else:
@@ -148,10 +155,15 @@ def _entrants(bare: str, told: str, suite: Suite) -> list[Entrant]:
     row = _row(bare)
     if bare == BLURRED:
         return [Entrant(BLURRED)]
-    if told or row is None or not _is_solver(row):
-        return [Entrant(bare + told, bare, told == TRUE)]
-    variants = (TRUE, ESTIMATED) if suite.told else (ESTIMATED,)
-    return [Entrant(bare + one, bare, one == TRUE) for one in variants]
+    if told or row is None:
+        variants = [told]
+    else:
+        variants = (
+            [TRUE, ESTIMATED] if _is_solver(row) and suite.told else [ESTIMATED if _is_solver(row) else ""]
+        )
+        if suite.clip and row.needs_blur:
+            variants.append(STEADY)
+    return [Entrant(bare + one, bare, one == TRUE, one == STEADY) for one in variants]
 
 
 def _default(suite: Suite) -> list[str]:
@@ -325,9 +337,30 @@ def _restored(entrant: Entrant, chunk: Sequence[Sample]) -> list[tuple[Pixels, B
     """What comes out for each sample, the blur that was found, what ran, and the seconds it took."""
     if not entrant.method:
         return [(sample.blurred, None, "none", 0.0) for sample in chunk]
+    if entrant.steady:
+        return _restored_steadily(entrant, chunk)
     blurs = [sample.blur for sample in chunk] if entrant.told else None
     results = engine.restore_many([sample.blurred for sample in chunk], entrant.method, blurs)
     return [(result.image, result.blur, result.method, result.seconds) for result in results]
+
+
+def _restored_steadily(
+    entrant: Entrant, chunk: Sequence[Sample]
+) -> list[tuple[Pixels, Blur | None, str, float]]:
+    """`_restored` for the frames of one pan, by the blur that the frames around each agree on."""
+    started = time.perf_counter()
+    row = methods.get(entrant.method)
+    seen = (row.find(from_array(engine.sample(sample.blurred))) for sample in chunk)
+    agreed = list(steady((sample, Moment(blur)) for sample, blur in zip(chunk, seen, strict=True)))
+    finding = (time.perf_counter() - started) / len(chunk)
+    done: list[tuple[Pixels, Blur | None, str, float]] = []
+    for sample, blur in agreed:
+        if blur.kind == "none":
+            done.append((sample.blurred, blur, "none", finding))
+        else:
+            [result] = engine.restore_many([sample.blurred], entrant.method, [blur])
+            done.append((result.image, blur, result.method, finding + result.seconds))
+    return done
 
 
 def _line(
@@ -374,6 +407,8 @@ def _line(
     if found is not None and not entrant.told and _row(entrant.method) is not None:
         line["found"] = {key: value for key, value in found.to_dict().items() if key != "parts"}
         line["kernel_distance"] = _distance(found, sample.blur, centred=_aligned(suite))
+    if suite.clip:
+        line["change"] = change(sample.blurred, output)
     if entrant.method:
         line["ran"] = ran
     return {key: _rounded(value) for key, value in line.items()}
@@ -425,6 +460,11 @@ def summary(suite: Suite, entrant: Entrant, lines: Sequence[Row], whole: Row) ->
         "seconds": seconds,
         "megapixels_per_second": whole["pixels"] / 1e6 / seconds if seconds else None,
     }
+    if suite.clip:
+        pans: dict[str, list[float]] = {}
+        for line in lines:
+            pans.setdefault(line["pan"], []).append(line["change"])
+        row["flicker"] = float(np.mean([jumps(changes) for changes in pans.values()]))
     if _aligned(suite):
         row["error_ratio"] = _mean(lines, "error_ratio")
     return {key: _rounded(value) for key, value in row.items()}

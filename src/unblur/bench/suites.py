@@ -20,8 +20,9 @@ from unblur.datasets.levin import Levin, levin
 from unblur.errors import FileError, OptionError
 from unblur.image import from_array, to_array
 from unblur.metrics.stats import INVISIBLE
-from unblur.physics import degrade
+from unblur.physics import degrade, kernels
 from unblur.physics.blur import Blur
+from unblur.physics.convolve import convolve
 from unblur.physics.resize import imresize
 from unblur.physics.varying import blur_image
 
@@ -88,6 +89,7 @@ class Suite:
     protocol: of the scores. cap: on a picture's PSNR in dB. gain_cap: PSNR above which nothing is won or lost.
     kinds: the blurs that occur, none where nothing is blurred. told: whether the true blur is known. layout: what
     --data must hold. shape: (H, W) of every picture, where it is fixed. chunk: pictures that are restored together.
+    clip: whether those are frames of a clip, in order.
     loss: the family of networks whose report prints a loss here.
     """
 
@@ -102,6 +104,7 @@ class Suite:
     told: bool = True
     shape: tuple[int, int] | None = None
     chunk: int = 1
+    clip: bool = False
     loss: str = ""
 
 
@@ -260,6 +263,46 @@ def _on_pictures(
         source + (f", {shape[1]}x{shape[0]}" if shape else ""),
         (*pictures.missing, *pictures.skipped),
         lambda count: _hash_files(pictures.paths[: -(-count // each)]),
+    )
+
+
+# Clips
+
+#: Frames of a pan, their (H, W), how many pixels the view moves a frame, and the pictures that are panned over.
+_PAN, _VIEW, _STEP, _PANNED = 24, (160, 240), 2, 8
+
+#: Blur and noise of the pans in turn: some where the estimate of a single frame is sure, some where it is not.
+_PANS = (
+    ("gaussian-1.5", kernels.gaussian(1.5), 0.01),
+    ("gaussian-0.6", kernels.gaussian(0.6), 0.01),
+    ("disk-2", kernels.disk(2.0), 0.02),
+    ("motion-7", kernels.motion(7.0, 30.0), 0.03),
+)
+
+
+def _pans(data: Path) -> Samples:
+    """Views that move over sharp pictures, each with one blur and new noise in every frame."""
+    pictures, source = _photographs(data)
+    least = _VIEW[0], _VIEW[1] + _STEP * (_PAN - 1)
+
+    def make(index: int) -> Sample:
+        number, frame = divmod(index, _PAN)
+        kind, kernel, noise = _PANS[number % len(_PANS)]
+        sharp = as_rgb(folder.fit(pictures[number], *least))[:, _STEP * frame :][:, : _VIEW[1]]
+        blurred = convolve(from_array(sharp), kernel)
+        rng = np.random.default_rng((SEED, index))
+        noisy = blurred + rng.normal(0, noise, blurred.shape).astype(np.float32)
+        draw = {"kind": kind, "pan": pictures.names[number], "frame": frame}
+        blur = Blur("kernel", kernel=kernel, noise=noise)
+        return Sample(to_array(noisy, sharp.dtype), sharp, blur, draw, kind)
+
+    count = min(_PANNED, len(pictures))
+    return Samples(
+        tuple(f"{name}@{frame:02}" for name in pictures.names[:count] for frame in range(_PAN)),
+        make,
+        f"{count} pans of {_PAN} frames of {_VIEW[1]}x{_VIEW[0]} over {source}",
+        (*pictures.missing, *pictures.skipped),
+        lambda wanted: _hash_files(pictures.paths[: -(-wanted // _PAN)]),
     )
 
 
@@ -465,6 +508,16 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                 partial(_on_pictures, degradations=("sharp",)),
                 ("none",),
                 told=False,
+            ),
+            Suite(
+                "clip",
+                "pans over photographs, one blur a pan and noise: how far does a method's strength jump?",
+                _ANY,
+                _pans,
+                ("gaussian", "disk", "motion"),
+                shape=_VIEW,
+                chunk=_PAN,
+                clip=True,
             ),
             Suite(
                 "mixed-u8",

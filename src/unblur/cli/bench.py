@@ -28,6 +28,7 @@ _COLUMNS = (
     ("worst", "worst_gain", "{:+.2f}"),
     ("exact", "exact", "{}"),
     ("kernel", "kernel_distance", "{:.3f}"),
+    ("flicker", "flicker", "{:.2f}"),
     ("error ratio", "error_ratio", "{:.2f}"),
     ("s", "seconds", "{:.1f}"),
     ("Mpx/s", "megapixels_per_second", "{:.2f}"),
