@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unblur.estimate.defocus import disk_radius, radius_of
-from unblur.estimate.fit import periodogram, refine
+from unblur.estimate.fit import Periodogram, periodogram, refine
 from unblur.estimate.gaussian import Sigma, gaussian_sigma, sigma_at
 from unblur.estimate.jpeg import Jpeg, jpeg, quality_noise
+from unblur.estimate.learned import KINDS, Guess, guess_at
 from unblur.estimate.likelihood import Likely, likely_gaussian
 from unblur.estimate.maps import blur_map
 from unblur.estimate.motion import Motion, linear_motion, motion_of
 from unblur.estimate.noise import noise_level, noise_sigma
 from unblur.estimate.sharpness import sharpness, sharpness_of
-from unblur.estimate.spectrum import spectrum
+from unblur.estimate.spectrum import SIDE, Spectrum, spectrum
 from unblur.image import Image, check_image
 from unblur.physics import kernels
-from unblur.physics.blur import Blur
+from unblur.physics.blur import Blur, Kind
 
 __all__ = [
     "Estimate",
@@ -45,6 +46,15 @@ SHARP_SIGMA = 0.5
 
 #: Less sure than this of a kind, it is not called so.
 SURE = 0.4
+
+#: The network's word counts from here on; against stripes in the spectrum, from the second number on.
+LIKELY, STRIPED = 0.5, 0.8
+
+#: A blur that is less likely round than this is not taken for a round one, even where the rings would have it so.
+ROUND = 0.15
+
+#: Pictures with fewer windows are not asked about a direction of their blur.
+FEWEST_WINDOWS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,10 +90,11 @@ def estimate_blur(image: Image) -> Blur:
     """The blur of an image: kind, parameters, kernel, confidence and noise.
 
     Kind "none", "gaussian", "disk" or "motion"; "none" with confidence 0 where the picture is too small or too
-    flat to tell.
+    flat to tell, or blurred in a way that has no formula: there `analyse` says "shake", without a kernel.
     Raises ImageError for what is no image.
     """
-    return analyse(image).blur
+    blur = analyse(image).blur
+    return Blur("none", confidence=0.0, noise=blur.noise) if blur.kind == "shake" else blur
 
 
 def analyse(image: Image, *, map: bool = False) -> Estimate:  # noqa: A002
@@ -101,39 +112,69 @@ def analyse(image: Image, *, map: bool = False) -> Estimate:  # noqa: A002
         return Estimate(Blur("none", confidence=0.0, noise=noise), 0.0, 0.0, noise, map=local)
     gaussian = sigma_at(image, found)
     motion = motion_of(image, found)
-    radius, round_confidence = radius_of(image, found)
-    fine = periodogram(image)
-    if motion is not None and motion.confidence >= SURE:
-        if fine is not None and (better := refine(fine, "motion", (motion.length, motion.angle))) is not None:
-            motion = motion._replace(length=better[0], angle=better[1])
-        blur = Blur(
-            "motion",
-            {"length": motion.length, "angle": motion.angle},
-            kernels.motion(motion.length, motion.angle),
-            confidence=motion.confidence,
-            noise=noise,
-        )
-    elif round_confidence >= SURE:
-        if fine is not None and (better := refine(fine, "disk", (radius,))) is not None:
-            radius = better[0]
-        blur = Blur(
-            "disk", {"radius": radius}, kernels.disk(radius), confidence=round_confidence, noise=noise
-        )
-    elif gaussian.sigma >= SHARP_SIGMA and gaussian.confidence >= SURE:
-        kernel = kernels.gaussian(gaussian.sigma)
-        blur = Blur(
-            "gaussian", {"sigma": gaussian.sigma}, kernel, confidence=gaussian.confidence, noise=noise
-        )
-    else:
-        blur = Blur("none", confidence=gaussian.confidence, noise=noise)
+    blur = replace(_kind_of(image, found, gaussian, motion), noise=noise)
     angle, length = (None, None) if motion is None else (motion.angle, motion.length)
+    if blur.kind == "motion":
+        angle, length = blur.parameters["angle"], blur.parameters["length"]
     return Estimate(blur, gaussian.sigma, sharpness_of(found), noise, angle, length, local)
+
+
+def _kind_of(image: Image, found: Spectrum, gaussian: Sigma, motion: Motion | None) -> Blur:
+    """The decision: the network tells blurs with a direction from round ones, rings tell round ones apart."""
+    fine = periodogram(image)
+    seen = motion if motion is not None and motion.confidence >= SURE else None
+    if min(found.side) == SIDE and found.windows >= FEWEST_WINDOWS:
+        guess = guess_at(image, found)
+        kind = max(KINDS, key=lambda kind: guess.chances[kind])
+        sure = guess.chances[kind]
+        if kind == "shake" and sure >= (STRIPED if seen else LIKELY):
+            return Blur("shake", confidence=sure)
+        if (
+            kind in ("oblique", "motion")
+            and sure >= LIKELY
+            and (blur := _lengthwise(fine, guess, kind, seen))
+        ):
+            return blur
+    if seen is not None:
+        length, angle = _finer(fine, "motion", (seen.length, seen.angle))
+        return _known("motion", seen.confidence, length=length, angle=angle)
+    radius, sure = radius_of(image, found)
+    if sure >= SURE:
+        return _known("disk", sure, radius=_finer(fine, "disk", (radius,))[0])
+    if gaussian.sigma >= SHARP_SIGMA and gaussian.confidence >= SURE:
+        return _known("gaussian", gaussian.confidence, sigma=gaussian.sigma)
+    return Blur("none", confidence=gaussian.confidence)
+
+
+def _lengthwise(fine: Periodogram | None, guess: Guess, kind: str, seen: Motion | None) -> Blur | None:
+    """A motion or an oblique Gaussian as the network guesses, or None where the fit takes it for neither."""
+    start = (guess.sigma, guess.sigma_y, guess.axis)
+    gaussian = refine(fine, "gaussian", start) if fine and kind == "oblique" else None
+    line = (guess.length, guess.angle) if seen is None else (seen.length, seen.angle)
+    motion = refine(fine, "motion", line) if fine and (kind == "motion" or seen) else None
+    if motion and not (gaussian and gaussian.deviance < motion.deviance):
+        return _known("motion", guess.chances[kind], length=motion.numbers[0], angle=motion.numbers[1])
+    if kind == "motion":
+        return None
+    along, across, angle = gaussian.numbers if gaussian else start
+    return _known("gaussian", guess.chances[kind], sigma=along, sigma_y=across, angle=angle)
+
+
+def _finer(fine: Periodogram | None, kind: str, numbers: tuple[float, ...]) -> tuple[float, ...]:
+    found = refine(fine, kind, numbers) if fine else None
+    return found.numbers if found else numbers
+
+
+def _known(kind: Kind, confidence: float, **parameters: float) -> Blur:
+    return Blur(kind, parameters, kernels.from_parameters(kind, parameters), confidence=confidence)
 
 
 def _of_thumbnail(found: Likely, sharp: float, local: NDArray[np.float32] | None) -> Estimate:
     confidence = float(1 / (1 + found.spread / max(found.sigma, SHARP_SIGMA)))
     if found.sure:
-        blur = Blur("gaussian", {"sigma": found.sigma}, found.kernel, confidence=confidence, noise=found.noise)
+        blur = Blur(
+            "gaussian", {"sigma": found.sigma}, found.kernel, confidence=confidence, noise=found.noise
+        )
     else:
         blur = Blur("none", confidence=confidence, noise=found.noise)
     return Estimate(blur, found.sigma, sharp, found.noise, map=local)

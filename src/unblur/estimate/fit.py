@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import scipy.fft
@@ -99,7 +99,14 @@ def periodogram(image: Image) -> Periodogram | None:
     return Periodogram(power, max(noise_floor(image)[0], 1e-10))
 
 
-def refine(found: Periodogram, kind: str, numbers: tuple[float, ...]) -> tuple[float, ...] | None:
+class Fit(NamedTuple):
+    """The numbers that were found, and how badly they explain the periodogram: comparable between kinds."""
+
+    numbers: tuple[float, ...]
+    deviance: float
+
+
+def refine(found: Periodogram, kind: str, numbers: tuple[float, ...]) -> Fit | None:
     """The numbers of a blur of a kind that explain a periodogram best, near those given.
 
     kind, numbers: "disk" (radius), "motion" (length, angle) or "gaussian" (sigma, sigma_y, angle); pixels and degrees.
@@ -170,7 +177,7 @@ def refine(found: Periodogram, kind: str, numbers: tuple[float, ...]) -> tuple[f
         state, at, fell, best, damping = new_state, new_at, best - new, new, damping / 10
         if fell < _SMALL:
             break
-    return (*np.exp(at[:lengths]).tolist(), *(at[lengths:] % 180).tolist())
+    return Fit((*np.exp(at[:lengths]).tolist(), *(at[lengths:] % 180).tolist()), best)
 
 
 def _places(length: int, side: int) -> list[int]:
