@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import base64
-import ctypes
-import ctypes.util
 import json
 import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
@@ -18,7 +15,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from unblur import engine, files, methods
+from unblur import engine, files, methods, tiling
 from unblur.errors import FileError, InputError, MissingExtraError, OutputError, TooLargeError, UnblurError
 from unblur.estimate import SURE, analyse, blur_map
 from unblur.image import Image, from_array, luma, to_array
@@ -84,7 +81,7 @@ def run(job: Job) -> Reply:
         _log.exception("a picture could not be processed")
         return Refusal(500, "mistake", "A mistake of ours; the picture could not be processed.").reply()
     finally:
-        _trim()
+        tiling.give_back()  # a worker lives long
 
 
 def open_picture(data: bytes, max_pixels: int) -> files.Source:
@@ -214,16 +211,3 @@ def _sentence(error: Exception) -> str:
     line = " ".join(str(error).split())
     line = re.sub(r"^picture: ", "The picture ", line)
     return f"{line[:1].upper()}{line[1:]}."
-
-
-@lru_cache
-def _libc() -> Any:
-    name = ctypes.util.find_library("c")
-    return ctypes.CDLL(name) if name else None
-
-
-def _trim() -> None:
-    """Give back what was freed: glibc keeps it otherwise, and a worker lives long."""
-    trim = getattr(_libc(), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
