@@ -65,7 +65,7 @@ def test_a_flat_picture_tells_nothing():
 
 def test_only_thumbnails(rng):
     assert likely_gaussian(rng.random((LARGEST + 1, 32, 3)).astype(np.float32), 0.001) is None
-    assert likely_gaussian(rng.random((7, 32, 3)).astype(np.float32), 0.001) is None
+    assert likely_gaussian(rng.random((15, 32, 3)).astype(np.float32), 0.001) is None
 
 
 def test_the_cosine_filter_brings_unrounded_thumbnails_back(thumbnails):

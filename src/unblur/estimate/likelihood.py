@@ -23,7 +23,7 @@ from unblur.physics.kernels import SizeRule, gaussian, gaussian_size, gaussian_t
 Array: TypeAlias = NDArray[np.float64]
 
 #: Sides for which this is meant, in pixels.
-SMALLEST, LARGEST = 8, 64
+SMALLEST, LARGEST = 16, 64
 
 #: What is weighed first, in pixels; then neighbours of the best, closer and closer.
 _COARSE = (0.0, *np.arange(0.3, 5.01, 0.2))
@@ -111,7 +111,7 @@ class Likely(NamedTuple):
 def likely_gaussian(image: Image, noise: float | None = None) -> Likely | None:
     """The isotropic Gaussian blur of a thumbnail that was mirrored (reflect101) at its borders.
 
-    Shape: (H, W, C), sides of 8 to 64 pixels; None for others, and where there is little to see. noise: standard
+    Shape: (H, W, C), sides of 16 to 64 pixels; None for others, and where there is little to see. noise: standard
     deviation in [0, 1] units; told from the picture where not given.
     """
     height, width = image.shape[:2]
