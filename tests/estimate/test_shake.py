@@ -7,7 +7,7 @@ import pytest
 from skimage import data as pictures
 
 from unblur.errors import ImageError, OptionError
-from unblur.estimate.shake import CROP, Shake, agreement, informative_crop, shake_blur, shake_kernel
+from unblur.estimate.shake import CROP, Shake, agreement, excess, informative_crop, shake_blur, shake_kernel
 from unblur.image import from_array, quantise
 from unblur.physics import kernels
 from unblur.physics.convolve import convolve
@@ -102,3 +102,15 @@ def test_blur_says_what_to_reckon_with(scene):
     assert 0.005 <= blur.noise < 0.05
     nothing = shake_blur(np.full((40, 40, 3), 0.5, np.float32))
     assert (nothing.kind, nothing.confidence, nothing.kernel) == ("none", 0, None)
+
+
+def test_confidence_tells_a_shaken_picture_from_a_sharp_one(scene, found):
+    assert found.confidence > 0.5
+    assert shake_kernel(scene[:160, :160], size=15).confidence < 0.5
+
+
+def test_wrong_kernels_amplify_too_much(scene, drawn):
+    plane = convolve(scene, drawn)[:, :, 0]
+    assert excess(plane, drawn) < -0.1
+    assert excess(plane, np.ascontiguousarray(drawn.T[::-1])) > excess(plane, drawn) + 0.2
+    assert excess(scene[:, :, 0], drawn) > excess(plane, drawn) + 0.5
