@@ -7,7 +7,7 @@ import pytest
 
 from unblur.estimate import analyse
 from unblur.estimate.fit import periodogram, refine
-from unblur.image import Image, quantise
+from unblur.image import Image, from_array, quantise
 from unblur.physics.convolve import convolve
 from unblur.physics.kernels import disk, gaussian, motion
 
@@ -60,3 +60,15 @@ def test_the_whole_estimate_is_fine(astronaut: Image) -> None:
     assert found.kind == "motion"
     assert found.parameters["length"] == pytest.approx(15, abs=0.05)
     assert found.parameters["angle"] == pytest.approx(62.3, abs=0.1)
+
+
+@pytest.mark.parametrize("radius", [1.1, 1.4])
+def test_a_disk_too_small_for_rings_is_no_gaussian(radius: float) -> None:
+    """Taken for the Gaussian that is like it at high frequencies, it would be overdone by decibels."""
+    from skimage import data as pictures
+
+    sharp = from_array(pictures.coffee())
+    found = analyse(quantise(convolve(sharp, disk(radius)))).blur
+    assert found.kind == "disk"
+    assert found.parameters["radius"] == pytest.approx(radius, abs=0.05)
+    assert analyse(quantise(convolve(sharp, gaussian(0.9)))).blur.kind == "gaussian"

@@ -42,7 +42,7 @@ from unblur.physics.blur import Kernel
 Fields = NDArray[np.float32]
 """Differences of planes: right, down, twice right, twice down, and across. Shape: (5, C, H', W')."""
 
-ITERATIONS = 6
+ITERATIONS = 10
 
 #: The prior's weight by the share of frequencies that survive noise and blur, scale * share ** power: fitted to
 #: where restoration is best, over Gaussian blurs of 0.6 to 3 pixels and noises from rounding to 0.03.
@@ -71,7 +71,7 @@ def total_variation(
     """Restore with the least total variation that explains the image.
 
     Shape: (H, W, C), kept; result within [0, 1]. `noise`: standard deviation in [0, 1] units, rounding to 8
-    bits where not given. `iterations`: 6. `weight`: of the prior; the default restores best where `noise`
+    bits where not given. `iterations`: 10. `weight`: of the prior; the default restores best where `noise`
     is right. `statistics`: of the whole image, where this is a tile.
     Raises ImageError, KernelError or OptionError.
     """

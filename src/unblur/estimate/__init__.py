@@ -44,6 +44,11 @@ __all__ = [
 #: A Gaussian blur up to this is what sharp photographs have by themselves.
 SHARP_SIGMA = 0.5
 
+#: Below this sigma what looks like a Gaussian may be a disk that is too small for its rings to be seen; such disks
+#: have so many times the radius, and must explain the spectrum better by so much deviance.
+RINGLESS = 1.6
+_RADIUS_OF_SIGMA, _CLEARLY = 1.15, 30.0
+
 #: Less sure than this of a kind, it is not called so.
 SURE = 0.4
 
@@ -142,6 +147,8 @@ def _kind_of(image: Image, found: Spectrum, gaussian: Sigma, motion: Motion | No
     if sure >= SURE:
         return _known("disk", sure, radius=_finer(fine, "disk", (radius,))[0])
     if gaussian.sigma >= SHARP_SIGMA and gaussian.confidence >= SURE:
+        if gaussian.sigma < RINGLESS and (radius := _small_disk(fine, gaussian.sigma)):
+            return _known("disk", gaussian.confidence, radius=radius)
         return _known("gaussian", gaussian.confidence, sigma=gaussian.sigma)
     return Blur("none", confidence=gaussian.confidence)
 
@@ -158,6 +165,14 @@ def _lengthwise(fine: Periodogram | None, guess: Guess, kind: str, seen: Motion 
         return None
     along, across, angle = gaussian.numbers if gaussian else start
     return _known("gaussian", guess.chances[kind], sigma=along, sigma_y=across, angle=angle)
+
+
+def _small_disk(fine: Periodogram | None, sigma: float) -> float:
+    """The radius of a disk whose first ring is out of sight, if it explains the picture better than a Gaussian does."""
+    if fine is None or (flat := refine(fine, "disk", (_RADIUS_OF_SIGMA * sigma,))) is None:
+        return 0.0
+    round_ = refine(fine, "round", (sigma,))
+    return flat.numbers[0] if round_ and flat.deviance < round_.deviance - _CLEARLY else 0.0
 
 
 def _finer(fine: Periodogram | None, kind: str, numbers: tuple[float, ...]) -> tuple[float, ...]:

@@ -56,6 +56,7 @@ class _Family:
 
 
 _FAMILIES = {
+    "round": _Family(lambda at: kernels.gaussian(float(np.exp(at[0]))), (0.02,), (0.3,)),
     "disk": _Family(lambda at: kernels.disk(float(np.exp(at[0]))), (0.01,), (0.2,)),
     "motion": _Family(
         lambda at: kernels.motion(float(np.exp(at[0])), float(at[1])), (0.005, 0.3), (0.25, 12.0)
@@ -109,7 +110,8 @@ class Fit(NamedTuple):
 def refine(found: Periodogram, kind: str, numbers: tuple[float, ...]) -> Fit | None:
     """The numbers of a blur of a kind that explain a periodogram best, near those given.
 
-    kind, numbers: "disk" (radius), "motion" (length, angle) or "gaussian" (sigma, sigma_y, angle); pixels and degrees.
+    kind, numbers: "round" (sigma), "disk" (radius), "motion" (length, angle) or "gaussian" (sigma, sigma_y, angle);
+    pixels and degrees.
     None where the fit wanders off: then what was given is not the blur, or not to be had from the spectrum.
     """
     family = _FAMILIES[kind]
