@@ -37,6 +37,8 @@ _QUIET = 1e-5
 _EXACT = (0.003, 0.0008)
 _ROUND, _NEAR = 100.0, 0.1
 _WHOLE = 0.5
+#: Standard deviation of what a restored picture may go beyond black and white by. Too wide a sigma leaves it by far.
+_BEYOND = 0.05
 #: How much likelier, as a logarithm, the first size rule is than the others.
 _USUAL = 50.0
 
@@ -184,7 +186,19 @@ class Picture:
         """Log likelihood of each sigma, the level and slope of each colour being the likeliest. Shape: (n,) both."""
         passed = np.stack([self.passed(_taps(sigma, rule)) for sigma in sigmas])
         weighed: Array = self.fit(passed, tilts)[1].max(axis=1).sum(axis=1)
+        if self.noise < _QUIET:
+            weighed -= [self._excess(one) for one in passed]
         return weighed
+
+    def _excess(self, passed: Array) -> float:
+        """Minus a log likelihood: how far beyond black and white the picture goes that a blur is taken out of."""
+        values = self._plainly(passed)
+        return float(np.square(values - np.clip(values, 0, 1)).sum()) / (2 * _BEYOND**2)
+
+    def _plainly(self, passed: Array) -> Array:
+        """The picture that a blur is taken out of, by the mean thumbnail's power."""
+        signal = self.expected[_LEVEL][0]
+        return self.back(passed * signal / (np.square(passed) * signal + self.noise**2))
 
     def fit(self, passed: Array, tilts: slice = slice(None)) -> tuple[Array, Array]:
         """The likeliest level of each colour behind each transfer function, and its log likelihood.
@@ -211,8 +225,7 @@ class Picture:
 
     def is_whole(self, sigma: float, rule: SizeRule) -> bool:
         """Whether taking out a Gaussian brings back a picture that was stored in 8 bits."""
-        passed, signal = self.passed(_taps(sigma, rule)), self.expected[2].mean(axis=0)
-        values = 255 * self.back(passed * signal / (np.square(passed) * signal + self.noise**2))
+        values = 255 * self._plainly(self.passed(_taps(sigma, rule)))
         return float(np.cos(2 * np.pi * values).mean()) > _WHOLE
 
     def passed(self, taps: Array) -> Array:

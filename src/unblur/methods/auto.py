@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from unblur.estimate import estimate_blur
+from unblur.estimate import analyse
 from unblur.estimate.likelihood import LARGEST, cosine_filter
+from unblur.estimate.shake import shake_blur
 from unblur.image import Image
 from unblur.methods import classical
 from unblur.methods.base import Method, Options
@@ -14,6 +15,19 @@ SOLVER = "total-variation"
 
 #: With less noise than this, linear inversion with the right spectrum and border is exact where it can be.
 _QUIET = 1e-5
+
+
+#: A kernel that was found pixel by pixel is believed from this confidence on: a wrong one costs decibels.
+_BELIEVED = 0.7
+
+
+def find(image: Image) -> Blur:
+    """The blur of an image, camera shake included; "none" where it cannot be told. Raises ImageError."""
+    blur = analyse(image).blur
+    if blur.kind != "shake":
+        return blur
+    shake = shake_blur(image)
+    return shake if shake.confidence >= _BELIEVED else Blur("none", confidence=0.0, noise=blur.noise)
 
 
 def _run(image: Image, blur: Blur, options: Options) -> Image:
@@ -37,7 +51,7 @@ def _halo(blur: Blur, options: Options) -> int:
 AUTO = Method(
     name="auto",
     summary="finds the blur, restores where it is sure, leaves sharp pictures alone, checks itself",
-    find=estimate_blur,
+    find=find,
     run=_run,
     halo=_halo,
     bytes_per_pixel=classical.TOTAL_VARIATION.bytes_per_pixel,
