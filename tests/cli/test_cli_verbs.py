@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from unblur import __version__, files
+from unblur.image import from_array, to_array
 from unblur.physics import degrade, kernels
+from unblur.physics.convolve import convolve
 
 
 def pixels(path):
@@ -210,3 +212,21 @@ def test_shell_completion(unblur, monkeypatch):
     ran = unblur("--show-completion", "bash")
     assert ran.code == 0
     assert "_UNBLUR_COMPLETE" in ran.out
+
+
+def test_estimate_a_shake(unblur, tmp_path):
+    from skimage import data as pictures
+
+    kernel = kernels.shake(13, np.random.default_rng(3))
+    blurred = convolve(from_array(pictures.astronaut()[60:260, 120:320]), kernel)
+    files.save(to_array(blurred, "uint8"), tmp_path / "shaken.png")
+    run = unblur(
+        "estimate", tmp_path / "shaken.png", "--kind", "shake", "--json", "--kernel-out", tmp_path / "k.npy"
+    )
+    assert run.code == 0
+    told = json.loads(run.out)
+    assert told["kind"] == "shake"
+    found = np.load(tmp_path / "k.npy")
+    size = max(len(found), len(kernel))
+    likeness = (kernels.embed(found, size) * kernels.embed(kernel, size)).sum()
+    assert likeness > 0.6 * np.sqrt(np.square(found).sum() * np.square(kernel).sum())

@@ -24,7 +24,7 @@ def estimate(
     kind: Annotated[
         Literal["auto", "shake"],
         typer.Option(
-            help="auto: Gaussian, defocus or straight motion, whichever it is; shake: any path of the camera."
+            help="auto: whichever it is; shake: a kernel for any path of the camera, even if it looks otherwise."
         ),
     ] = "auto",
     kernel_out: Annotated[Path | None, typer.Option(help="Write the kernel: .npy or a picture.")] = None,
@@ -49,7 +49,8 @@ def estimate(
         about = blur.to_dict()
     else:
         found = analyse(seen)
-        blur, about = found.blur, found.to_dict()
+        blur = shake_blur(seen) if found.blur.kind == "shake" else found.blur
+        about = found.to_dict() | blur.to_dict()
     if map_out is not None:
         local = blur_map(from_array(pixels))
         files.save(

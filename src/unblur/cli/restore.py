@@ -41,7 +41,7 @@ def restore(
         ),
     ] = None,
     method: Annotated[
-        str, typer.Option(help="auto, richardson-lucy, wiener, total-variation or blind.")
+        str, typer.Option(help="auto, richardson-lucy, wiener, total-variation, blind, blind-parametric, blind-kernel; a model or its file.")
     ] = "auto",
     strength: Strength = 1.0,
     kernel: KernelFile = None,
