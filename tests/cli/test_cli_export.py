@@ -103,6 +103,18 @@ def test_half_precision_weights(unblur, saved, tmp_path):
     np.testing.assert_allclose(backend.run(x.numpy()), expected, rtol=0, atol=1e-4)
 
 
+def test_weights_in_half_precision_to_hand_on(unblur, saved, tmp_path):
+    weights, about, _ = saved("resunet1", width=4)
+    small = tmp_path / "small.safetensors"
+    ran = unblur("export", weights, "-o", small, "--fp16")
+    assert ran.code == 0, ran.err
+    assert small.stat().st_size < 0.8 * weights.stat().st_size
+    assert models.read_card(small) == about
+    for name, value in models.read_weights(weights)[1].items():
+        np.testing.assert_allclose(models.read_weights(small)[1][name], value, rtol=1e-3, atol=1e-6)
+    assert unblur("export", weights, "-o", small).code == 2
+
+
 def test_a_name_stands_for_its_weights(unblur, saved, tmp_path, monkeypatch):
     saved("unet16", **OPTIONS["unet16"])
     monkeypatch.setenv("UNBLUR_WEIGHTS", str(tmp_path))

@@ -41,7 +41,11 @@ def restore(
         ),
     ] = None,
     method: Annotated[
-        str, typer.Option(help="auto, richardson-lucy, wiener, total-variation, blind, blind-parametric, blind-kernel; a model or its file.")
+        str,
+        typer.Option(
+            help="auto, richardson-lucy, wiener, total-variation, blind, blind-parametric, blind-kernel, "
+            "a model, or a file of weights."
+        ),
     ] = "auto",
     strength: Strength = 1.0,
     kernel: KernelFile = None,

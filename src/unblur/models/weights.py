@@ -80,16 +80,27 @@ def read_card(path: str | os.PathLike[str]) -> ModelCard:
     return parse(facts[METADATA_KEY], str(path))
 
 
-def read_weights(path: str | os.PathLike[str]) -> tuple[ModelCard, dict[str, NDArray[Any]]]:
-    """The card and the tensors of a safetensors file, as stored (float16 or float32).
+def read_weights(
+    path: str | os.PathLike[str], *, half: bool = False
+) -> tuple[ModelCard, dict[str, NDArray[Any]]]:
+    """The card and the tensors of a safetensors file, as stored (float16 or float32), or all in `half` precision.
 
-    Raises FileError for a damaged file, or one without a card.
+    Raises FileError for a damaged file, one without a card, or weights too large for half precision.
     """
     about = read_card(path)
     try:
-        return about, load_file(os.fspath(path))
+        tensors = load_file(os.fspath(path))
     except (SafetensorError, OSError, TypeError) as error:  # TypeError: a type of numbers that numpy lacks
         raise FileError(f"{path}: cannot be read as weights ({error})") from error
+    if half:
+        with np.errstate(over="ignore"):
+            tensors = {
+                name: value.astype(np.float16) if value.dtype == np.float32 else value
+                for name, value in tensors.items()
+            }
+        if not all(np.isfinite(value).all() for value in tensors.values()):
+            raise FileError(f"{path}: weights too large for half precision")
+    return about, tensors
 
 
 def write_weights(
