@@ -55,7 +55,7 @@ def test_the_list(unblur):
     assert "reds-k7+k11" in ran.out
     assert "wiener@true" in ran.out
     found = json.loads(unblur("bench", "--list", "--json").out)
-    assert len(found) == 17
+    assert len(found) == 18
     assert "blurred" in found[0]["methods"]
 
 
