@@ -32,6 +32,8 @@ LEARNED = ("trained_on", "licence", "sha256", "results")
 
 def blur_kinds(name: str) -> tuple[str, ...]:
     spec = nets.spec(name)
+    if name == "unblur-thumbnail":
+        return ("gaussian",)
     if spec.role == "guided":
         return ("gaussian", "disk", "motion", "shake")
     return ("motion", "shake") if name in MOTION else KINDS.get(spec.report, ())

@@ -108,7 +108,9 @@ def test_parameters_are_those_published(name):
 def test_the_published_table_is_whole():
     assert set(PUBLISHED) <= set(PRESETS)
     rest = {"unet_no_tail", "resnet8", "resnet16", "sigma_cnn_pool"}
-    rest |= {"nafnet32", "nafnet16", "unblur_unet_1m", "unblur_unet_7m", "unblur-m", "unblur-s"} | {"unblur-thumbnail"}
+    rest |= {"nafnet32", "nafnet16", "unblur_unet_1m", "unblur_unet_7m", "unblur-m", "unblur-s"} | {
+        "unblur-thumbnail"
+    }
     assert set(PRESETS) - set(PUBLISHED) == rest
     assert parameters("nafnet32").trainable == pytest.approx(17.1e6, rel=0.002)
     assert parameters("unblur_unet_1m").trainable == pytest.approx(1e6, rel=0.2)
