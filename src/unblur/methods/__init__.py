@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from unblur.errors import OptionError
-from unblur.methods import auto, blind_kernel, blind_parametric, classical, cnn_rl, network
+from unblur.methods import auto, blind_kernel, classical, cnn_rl, network
 from unblur.methods.base import Method, Options
 from unblur.models import cards
 
@@ -28,7 +28,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             classical.TOTAL_VARIATION,
             classical.BLIND,
             blind_kernel.BLIND_KERNEL,
-            blind_parametric.BLIND_PARAMETRIC,
+            classical.BLIND_PARAMETRIC,
             cnn_rl.CNN_RL,
             cnn_rl.CNN_RL_STITCH,
         )

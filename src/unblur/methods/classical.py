@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -68,24 +69,39 @@ def _find_kernel(image: Image) -> Blur:
     return Blur("kernel", kernel=kernel, confidence=0.5)
 
 
-def _row(name: str, solver: str, summary: str, find: str = "parametric") -> Method:
+def row(
+    name: str,
+    solver: str,
+    summary: str,
+    *,
+    find: Callable[[Image], Blur] = estimate_blur,
+    careful: bool = False,
+) -> Method:
+    """The method that finds the blur in its own way, and takes it out by a solver of `unblur.classical`."""
     return Method(
         name=name,
         summary=summary,
-        find=_find_kernel if find == "blind" else estimate_blur,
+        find=find,
         run=partial(solve, solver),
         halo=partial(halo, solver),
         bytes_per_pixel=SOLVERS[solver].bytes_per_pixel,
         prepare=prepare,
         iterative=solver != "wiener",
+        careful=careful,
     )
 
 
-RICHARDSON_LUCY = _row(
+RICHARDSON_LUCY = row(
     "richardson-lucy", "richardson-lucy", "Richardson-Lucy, accelerated: positive, keeps flux"
 )
-WIENER = _row("wiener", "wiener", "Wiener filter: the fastest, linear")
-TOTAL_VARIATION = _row("total-variation", "total-variation", "total-variation deconvolution: clean edges")
-BLIND = _row(
-    "blind", "richardson-lucy", "maximum-likelihood blind deconvolution of a small kernel", find="blind"
+WIENER = row("wiener", "wiener", "Wiener filter: the fastest, linear")
+TOTAL_VARIATION = row("total-variation", "total-variation", "total-variation deconvolution: clean edges")
+BLIND = row(
+    "blind", "richardson-lucy", "maximum-likelihood blind deconvolution of a small kernel", find=_find_kernel
+)
+BLIND_PARAMETRIC = row(
+    "blind-parametric",
+    "total-variation",
+    "reads kind, size and direction of the blur from the picture: Gaussian, defocus or straight motion",
+    careful=True,
 )
