@@ -43,11 +43,15 @@ class Section(BaseModel):
 
 
 class Net(Section):
-    """Which network. `options`: arguments that replace those of its preset. `start`: weights to begin with."""
+    """Which network. `options`: arguments that replace those of its preset. `start`: weights to begin with.
+
+    identity: it begins by returning its input, where its layers allow it.
+    """
 
     name: str
     options: dict[str, Any] = {}
     start: Path | None = None
+    identity: bool = False
 
     @property
     def spec(self) -> Spec:

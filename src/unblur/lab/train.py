@@ -29,6 +29,7 @@ from unblur.lab.gan import Adversarial
 from unblur.lab.objective import Objective, Regression, Scales, laid_out, picture_losses
 from unblur.lab.recipe import Recipe
 from unblur.lab.run import Outcome, Run, find_checkpoint
+from unblur.nets.identity import identity_
 from unblur.nets.layers import Restorer
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
@@ -161,6 +162,8 @@ def make_net(fabric: Fabric, recipe: Recipe, training: Batches) -> nn.Module:
     """The recipe's network, initialised from its seed alone, in the memory layout that it asks for."""
     torch.manual_seed(recipe.seed)
     net = recipe.net.spec.build(**recipe.net.options)
+    if recipe.net.identity:
+        identity_(net)
     if recipe.net.start is not None:
         checkpoint.restore_weights(net, checkpoint.load(recipe.net.start)[0], str(recipe.net.start))
     if recipe.net.spec.role == "estimator":

@@ -227,7 +227,7 @@ def srn_reds(
 
     def scale() -> Scale:
         encoder = [
-            nn.Sequential(_Twice(a), *blocks(a)),
+            nn.Sequential(Twice(a), *blocks(a)),
             nn.Sequential(*reduce(a, b), *blocks(b)),
             nn.Sequential(*reduce(b, c), *blocks(c)),
         ]
@@ -242,7 +242,7 @@ def srn_reds(
     return SRN(scales, 2, merge="add", carry_state=carry_state)
 
 
-class _Twice(nn.Module):
+class Twice(nn.Module):
     """The first two layers of `srn_reds`: half the channels from the picture, half from those."""
 
     def __init__(self, channels: int) -> None:
