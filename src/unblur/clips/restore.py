@@ -122,9 +122,8 @@ def restore_clip(
     _check_target(target, overwrite)
     clip = video.probe(source)
     plan = replace(plan, idle=_HELD + _HELD_PER_PIXEL * clip.width * clip.height)
-    parts = _Parts(target, _settings(clip, plan, form, window))
-    resumed = len(parts.rows)
-    try:
+    with _kept(target, _settings(clip, plan, form, window)) as parts:
+        resumed = len(parts.rows)
         _make_segments(clip, plan, form, window, parts, progress)
         whole = parts.folder / f"whole{target.suffix}"
         timings = [(row["pts"], row["duration"]) for row in parts.rows]
@@ -132,12 +131,7 @@ def restore_clip(
         if compare is not None:
             _compare(clip, whole, len(timings) // 2, Path(compare), overwrite)
         _check_target(target, overwrite)
-        os.replace(whole, target)
-    except BaseException:
-        if not parts.segments:
-            parts.remove()
-        raise
-    parts.remove()
+        _take_name(whole, target)
     return ClipResult(
         path=target,
         method=plan.row.name,
@@ -161,20 +155,22 @@ def _make_segments(
 ) -> None:
     """Restore the frames that are not finished, and encode them."""
     done = len(parts.rows)
-    history = min(window, done)
+    # A scene that begins within the history would make `steady` forget what was said last.
+    scene = next((length for length, row in enumerate(reversed(parts.rows), 1) if row["cut"]), done)
+    history = min(window, scene)
     previous = Blur(parts.rows[-1]["kind"]) if done else None
     frames = steady(_moments(clip, plan, done - history), window, history=history, previous=previous)
     usual = max(round(1 / (clip.rate * clip.time_base)), 1)
     while (first := next(frames, None)) is not None:
         rows: list[Row] = []
         with video.Segment(parts.unfinished, clip, form) as segment:
-            for frame, blur in chain([first], islice(frames, SEGMENT - 1)):
+            for (frame, cut), blur in chain([first], islice(frames, SEGMENT - 1)):
                 last = (rows or parts.rows)[-1]["pts"] if rows or parts.rows else None
                 shown = (0 if last is None else last + usual) if frame.pts is None else frame.pts
                 output, about = _restore_frame(frame, blur, clip, plan)
                 # Frames that come out of order would be refused by the container.
                 shown = shown if last is None else max(shown, last + 1)
-                rows.append({"pts": shown, "duration": frame.duration or usual, **about})
+                rows.append({"pts": shown, "duration": frame.duration or usual, "cut": cut, **about})
                 segment.write(output)
                 done += 1
                 if progress is not None:
@@ -182,8 +178,10 @@ def _make_segments(
         parts.add(rows)
 
 
-def _moments(clip: video.Clip, plan: Plan, start: int) -> Iterator[tuple[video.VideoFrame, Moment]]:
-    """The frames of a clip from number `start` on, with the blur of each by itself."""
+def _moments(
+    clip: video.Clip, plan: Plan, start: int
+) -> Iterator[tuple[tuple[video.VideoFrame, bool], Moment]]:
+    """The frames of a clip from number `start` on, whether a scene begins with each, and its blur by itself."""
     before: NDArray[np.float64] | None = None
     for frame in islice(video.read(clip.path), start, None):
         seen = from_array(sample(video.to_rgb(frame, clip)))
@@ -191,7 +189,8 @@ def _moments(clip: video.Clip, plan: Plan, start: int) -> Iterator[tuple[video.V
         blur = plan.given or plan.row.find(seen)
         noise = noise_level(seen) if blur.noise is None else blur.noise
         blur = replace(blur, noise=max(noise, video.coding_noise(frame, clip)))
-        yield frame, Moment(blur, cut=before is not None and is_cut(before, now))
+        cut = before is not None and is_cut(before, now)
+        yield (frame, cut), Moment(blur, cut)
         before = now
 
 
@@ -273,18 +272,15 @@ def _settings(clip: video.Clip, plan: Plan, form: video.Target, window: int) -> 
 class _Parts:
     """The folder of a clip's finished segments; rows: what was done to their frames, segments: their files."""
 
-    def __init__(self, target: Path, settings: Row) -> None:
-        self.folder = target.with_name(f".{target.name}.parts")
-        self.unfinished = self.folder / "unfinished.mp4"
+    def __init__(self, folder: Path, settings: Row) -> None:
+        self.folder = folder
+        self.unfinished = folder / "unfinished.mp4"
         self.rows: list[Row] = []
         self.segments: list[Path] = []
-        place = self.folder / "settings.json"
+        place = folder / "settings.json"
         if _read_json(place) != settings:
-            self.remove()
-            try:
-                self.folder.mkdir()
-            except OSError as error:
-                raise OutputError(f"{self.folder}: cannot be made ({error.strerror})") from error
+            for stale in folder.iterdir():
+                stale.unlink()
             _write_json(place, settings)
         while (path := self._segment()).is_file() and (rows := _read_json(path.with_suffix(".json"))):
             self.rows += rows
@@ -294,19 +290,62 @@ class _Parts:
         """Keep the unfinished segment as the next one."""
         path = self._segment()
         _write_json(path.with_suffix(".json"), rows)
-        with self.unfinished.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(self.unfinished, path)
+        _take_name(self.unfinished, path)
         self.rows += rows
         self.segments.append(path)
 
-    def remove(self) -> None:
-        """Forget everything."""
-        if self.folder.is_dir():
-            shutil.rmtree(self.folder)
-
     def _segment(self) -> Path:
         return self.folder / f"{len(self.segments):06}.mp4"
+
+
+@contextlib.contextmanager
+def _kept(target: Path, settings: Row) -> Iterator[_Parts]:
+    """The parts of a clip; afterwards they are removed, unless the work broke off and some are of use.
+
+    Raises OutputError where another run is at work on them.
+    """
+    folder = target.with_name(f".{target.name}.parts")
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror})") from error
+    with _locked(folder):
+        parts = _Parts(folder, settings)
+        try:
+            yield parts
+        except BaseException:
+            if not parts.segments:
+                shutil.rmtree(folder)
+            raise
+        shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other runs of this machine out of a folder. Raises OutputError where one is in."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(f"{folder}: another run is at work on this clip") from error
+        except OSError:  # a network folder without locks
+            pass
+        yield
+    finally:
+        os.close(lock)
+
+
+def _take_name(unfinished: Path, path: Path) -> None:
+    """Give a finished file its name, once its bytes are on the disk."""
+    with unfinished.open("r+b") as file:
+        os.fsync(file.fileno())
+    os.replace(unfinished, path)
 
 
 def _read_json(path: Path) -> Any:
