@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from unblur import files, methods, tiling
 from unblur.errors import ImageError, OptionError
 from unblur.estimate import noise_level, quality_noise
-from unblur.image import INTEGER_MAX, Image, from_array, to_array
+from unblur.image import INTEGER_MAX, Image, from_array, rounding_noise, to_array
 from unblur.methods import Method, Options
 from unblur.methods.guard import CELL, guard
 from unblur.physics import kernels
@@ -36,14 +36,14 @@ Progress: TypeAlias = Callable[[int, int], None]
 #: More blur than this is refused: nothing can be brought back, and the kernel would be larger than most pictures.
 LARGEST_SIGMA = 50.0
 
-#: Standard deviation of float32 arithmetic in [0, 1].
-_FLOAT_NOISE = 3e-8
-
 #: The blur is estimated on at most this many pixels.
 _ESTIMATE_PIXELS = 2_000_000
 
 #: A file that takes more than this share of the memory, before and after, is kept in temporary files.
 _SPOOLED_ABOVE = 0.25
+
+#: A smaller share of the picture that fell back to the input is not spoken of.
+_WORTH_SAYING = 0.005
 
 #: For each pixel of a tile, beside what the method takes: the window that it is given, and pages of large files.
 _BYTES_AROUND = 32
@@ -144,7 +144,7 @@ def restore_many(
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """How pictures are to be restored: the options of `restore`, checked, with the method's models loaded.
+    """How pictures are to be restored: the options of `restore`, checked.
 
     memory: the budget in bytes; flexible: whether it is only the default. workers: how many pictures share it.
     idle: what the process holds between pictures, in bytes; None to measure it for each.
@@ -178,6 +178,14 @@ class Plan:
         options = _check_options(row, strength, sigma, iterations)
         budget = tiling.parse_memory(memory)
         return cls(row, _given_blur(kernel, sigma, blur), options, strength, budget, memory is None)
+
+    def load(self) -> None:
+        """Load the method's models, and restore a small grey picture: what fails for every picture is raised now."""
+        image = np.full((16, 16, 3), 0.5, np.float32)
+        if self.given is None:
+            self.row.find(image)
+        # Without a blur a flat picture would be left alone.
+        replace(self, given=_given_blur(None, 1.0, None)).restore(image)
 
     def restore(self, image: Picture, progress: Progress | None = None) -> Result:
         """Restore one picture, or a tensor that is a batch. Raises what `unblur.restore` raises of a picture."""
@@ -250,7 +258,7 @@ class Plan:
         output, left_alone = pixels, (reason,) if reason else ()
         if not reason and self.strength > 0:
             output, fell_back = self._run_tiles(pixels, blur, progress)
-            if fell_back >= 0.005:
+            if fell_back >= _WORTH_SAYING:
                 left_alone = (
                     f"{fell_back:.0%} of the picture: the restored pixels did not explain the blurred ones",
                 )
@@ -450,9 +458,9 @@ def _decide(pixels: NDArray[Any], row: Method, given: Blur | None, quality: int 
     """
     seen = from_array(sample(pixels))
     blur = given or row.find(seen)
-    rounding = 1 / (INTEGER_MAX[pixels.dtype] * 12**0.5) if pixels.dtype in INTEGER_MAX else _FLOAT_NOISE
     noise = blur.noise if blur.noise is not None else noise_level(seen)
-    blur = replace(blur, noise=max(noise, rounding, quality_noise(quality) if quality else 0.0))
+    of_jpeg = quality_noise(quality) if quality else 0.0
+    blur = replace(blur, noise=max(noise, rounding_noise(pixels.dtype), of_jpeg))
     if given is None and blur.kind == "none" and row.needs_blur:
         return (
             blur,

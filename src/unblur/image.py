@@ -23,7 +23,10 @@ LUMA_WEIGHTS = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 """Rec. 601 luma of gamma-encoded RGB."""
 
 #: Largest value of each integer dtype that may hold an image.
-INTEGER_MAX = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
+INTEGER_MAX: dict[np.dtype[Any], int] = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
+
+#: Standard deviation of the arithmetic behind float32 pixels, in [0, 1] units.
+_ARITHMETIC_NOISE = 3e-8
 
 #: A float picture may leave [0, 1] by this much (resampling overshoot, say) before it counts as another range.
 FLOAT_SLACK = 0.5
@@ -97,6 +100,12 @@ def quantise(image: Image, levels: int = 255, rounding: Rounding = "nearest") ->
     scaled = np.clip(image, 0, 1) * np.float32(levels)
     stepped = np.floor(scaled + np.float32(0.5 if rounding == "nearest" else 0.0))
     return np.divide(stepped, np.float32(levels), dtype=np.float32)
+
+
+def rounding_noise(dtype: DTypeLike) -> float:
+    """Standard deviation of what storing an image as `dtype` adds, in [0, 1] units; for floats that of arithmetic."""
+    top = INTEGER_MAX.get(np.dtype(dtype))
+    return _ARITHMETIC_NOISE if top is None else 1 / (top * 12**0.5)
 
 
 def luma(image: Image) -> NDArray[np.float32]:

@@ -13,14 +13,12 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self, TypeAlias, TypedDict, Unpack, overload
 
-import numpy as np
 from numpy.typing import NDArray
 
 from unblur import tiling
 from unblur.engine import Picture, Plan, Progress, Result
 from unblur.errors import OptionError, UnblurError
 from unblur.physics.blur import Blur
-from unblur.physics.kernels import gaussian
 
 OnError: TypeAlias = Literal["raise", "return"]
 """What a stream does with a picture that fails."""
@@ -60,7 +58,7 @@ class Session:
         if workers < 1:
             raise OptionError(f"workers must be at least 1, got {workers}")
         plan = Plan.make(method, strength, kernel, sigma, memory, iterations, blur)
-        _load_models(plan)
+        plan.load()
         self._workers = workers
         self._plan = replace(plan, workers=workers, idle=tiling.memory_in_use())
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="unblur")
@@ -261,11 +259,3 @@ def restore_stream(
 
 
 _CLOSED = "the session is closed; make another one"
-
-
-def _load_models(plan: Plan) -> None:
-    """Restore a small grey picture, so that what no picture could be restored with is found out now."""
-    image = np.full((16, 16, 3), 0.5, np.float32)
-    if plan.given is None:
-        plan.row.find(image)
-    replace(plan, given=Blur("gaussian", {"sigma": 1.0}, kernel=gaussian(1.0))).restore(image)

@@ -19,7 +19,7 @@ import scipy.fft
 from numpy.typing import DTypeLike, NDArray
 
 from unblur.errors import OptionError
-from unblur.image import Image, check_image, luma
+from unblur.image import Image, check_image, luma, rounding_noise
 from unblur.physics.blur import Kernel
 from unblur.physics.convolve import Border, border_index, check_border, otf
 from unblur.physics.kernels import check_kernel
@@ -36,10 +36,13 @@ Planes: TypeAlias = NDArray[np.floating[Any]]
 Spectrum: TypeAlias = NDArray[np.complexfloating[Any, Any]]
 
 #: Standard deviation of rounding to 8 bits, in [0, 1] units: the noise where none is given.
-ROUNDING_NOISE = 1 / (255 * 12**0.5)
+ROUNDING_NOISE = rounding_noise(np.uint8)
 
 #: Below this standard deviation float32 arithmetic is itself the larger noise.
 SMALLEST_NOISE = 1e-7
+
+#: With less noise than this, the rounding of float32 transforms would show in what an inverse filter amplifies.
+FLOAT32_NOISE = 1e-4
 
 #: How many pixels an image is continued by, in addition to what the kernel takes. With less, opposite sides of the
 #: image see each other around the canvas, and a tile comes out otherwise than the whole.

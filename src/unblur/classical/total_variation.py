@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unblur.classical.canvas import (
+    FLOAT32_NOISE,
     Canvas,
     Continuation,
     Planes,
@@ -54,9 +55,6 @@ _DATA_PENALTY = 0.15
 #: The linear start: steps, and how much stronger than it is the noise is taken to be.
 _START_STEPS, _START_NOISE = 20, 10.0
 
-#: Less noise than this, and float32 is not enough.
-_SMALLEST_NOISE = 1e-4
-
 
 def total_variation(
     image: Image,
@@ -75,7 +73,7 @@ def total_variation(
     is right. `statistics`: of the whole image, where this is a tile.
     Raises ImageError, KernelError or OptionError.
     """
-    noise, steps = max(noise_level(noise), _SMALLEST_NOISE), count(iterations, ITERATIONS)
+    noise, steps = max(noise_level(noise), FLOAT32_NOISE), count(iterations, ITERATIONS)
     if not weight > 0:
         raise OptionError(f"weight: expected a positive number, got {weight}")
     canvas = make_canvas(image, kernel, border, noise)

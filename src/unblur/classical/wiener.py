@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unblur.classical.canvas import (
+    FLOAT32_NOISE,
     Continuation,
     count,
     irfft,
@@ -38,9 +39,6 @@ _SAFETY = 1.3
 #: Steeper still while looking for the continuation beyond an unknown border, which is blurred anyway: fewer steps.
 _OUTSIDE = 20.0
 
-#: Below this noise, float32 transforms would be heard.
-_QUIET = 1e-4
-
 
 def wiener(
     image: Image,
@@ -67,7 +65,7 @@ def wiener(
         raise OptionError(f"unknown prior {prior!r}; one of {', '.join(get_args(Prior))}")
     if balance is not None and (prior == "power-law" or not balance > 0):
         raise OptionError("balance: expected a positive number, and prior 'laplacian' or 'flat'")
-    canvas = make_canvas(image, kernel, border, noise, np.float64 if noise < _QUIET else np.float32)
+    canvas = make_canvas(image, kernel, border, noise, np.float64 if noise < FLOAT32_NOISE else np.float32)
     rotation, laws = statistics or measure(canvas, noise)
     planes = rotate(rotation, canvas.planes)
     ratio = _balanced(noise_to_signal(laws, noise, canvas.grid), canvas.grid, prior, balance)

@@ -15,9 +15,8 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from unblur.estimate.noise import noise_sigma
-from unblur.image import Image
+from unblur.image import Image, rounding_noise
 from unblur.physics.blur import Kernel
-from unblur.physics.degrade import ROUNDING
 from unblur.physics.kernels import SizeRule, gaussian, gaussian_size, gaussian_taps
 
 Array: TypeAlias = NDArray[np.float64]
@@ -29,12 +28,12 @@ SMALLEST, LARGEST = 16, 64
 _COARSE = (0.0, *np.arange(0.3, 5.01, 0.2))
 _FINER = (0.05, 0.0125)
 
-#: Less noise than this leaves what lies beyond a kernel's cut to be seen, and its size rule and sigma to be told
-#: exactly. Such a picture was blurred by a computer, and its sigma was typed, often a multiple of a half. Where that
-#: is near and brings back whole numbers of 255ths, it is certain; where too much is lost for that, this much likelier
-#: beforehand, as a logarithm.
-_QUIET = 1e-5
+#: Less noise than this has only a picture that was blurred by arithmetic and never rounded to 8 bits. It leaves what
+#: lies beyond a kernel's cut to be seen, and its size rule and sigma to be told exactly: in these steps, too.
+ARITHMETIC_NOISE = 1e-5
 _EXACT = (0.003, 0.0008)
+#: The sigma of such a blur was typed, often a multiple of a half. Where that is near and brings back whole numbers of
+#: 255ths, it is certain; where too much is lost for that, this much likelier beforehand, as a logarithm.
 _ROUND, _NEAR = 100.0, 0.1
 _WHOLE = 0.5
 #: Standard deviation of what a restored picture may go beyond black and white by. Too wide a sigma leaves it by far.
@@ -68,9 +67,6 @@ _LOW = 0.1
 #: Frequencies where a blur leaves the least; and the median of a squared deviate, as a root.
 _HIGH, _MEDIAN = 0.6, 0.6745
 
-#: Noise of float32 arithmetic, in [0, 1] units.
-_FLOAT = 3e-8
-
 #: Blur from this sigma on, at these odds, is worth taking out of 8 bits: below, what is told of it harms as often as it
 #: helps (best on 330 pictures that no network was trained on).
 WORTH, _SURE = 0.55, 20.0
@@ -87,10 +83,9 @@ _ROUNDS = 6
 class Likely(NamedTuple):
     """What a thumbnail was most likely blurred by.
 
-    sigma: the most likely, pixels, 0 for none. spread: standard deviation of what else is likely.
-
-    odds: natural logarithm of how much likelier the blur is than none. rule: where its kernel is cut. whole: whether
-    taking it out brings back whole numbers of 255ths, which leaves no doubt. noise: what was reckoned with.
+    sigma: the most likely, pixels, 0 for none. spread: standard deviation of what else is likely, pixels. odds:
+    natural logarithm of how much likelier the blur is than none. rule: where its kernel is cut. whole: whether
+    taking it out brings back whole numbers of 255ths, which leaves no doubt. noise: what was reckoned with, [0, 1].
     """
 
     sigma: float
@@ -123,7 +118,7 @@ def likely_gaussian(image: Image, noise: float | None = None) -> Likely | None:
     picture = Picture(image, noise)
     if picture.faint:
         return None
-    quiet = picture.noise < _QUIET
+    quiet = picture.noise < ARITHMETIC_NOISE
     found: Likely | None = None
     for rule in ("opencv-f32", "opencv-u8", "matlab") if quiet else ("opencv-u8",):
         one = _search(picture, rule)
@@ -168,11 +163,11 @@ class Picture:
         f = frequency[self.used]
         self.power = np.square(terms[self.used].T)  # (C, terms)
         if noise is None:
-            least = ROUNDING if _is_eight_bits(image) else _FLOAT
+            least = rounding_noise(np.uint8 if _is_eight_bits(image) else np.float32)
             # Both of these are at least the noise: what is left at the highest frequencies, and in the flattest cells.
             left = float(np.median(self.power[:, f > _HIGH])) ** 0.5 / _MEDIAN
             noise = max(min(left, noise_sigma(image)), least)
-            if noise < _QUIET:  # so little is what the blur has left of the picture
+            if noise < ARITHMETIC_NOISE:  # so little is what the blur has left of the picture
                 noise = least
         self.noise = noise
         #: Whether most of what any blur leaves is below the noise.
@@ -187,7 +182,7 @@ class Picture:
         """Log likelihood of each sigma, the level and slope of each colour being the likeliest. Shape: (n,) both."""
         passed = np.stack([self.passed(_taps(sigma, rule)) for sigma in sigmas])
         weighed: Array = self.fit(passed, tilts)[1].max(axis=1).sum(axis=1)
-        if self.noise < _QUIET:
+        if self.noise < ARITHMETIC_NOISE:
             weighed -= [self._excess(one) for one in passed]
         return weighed
 
@@ -255,7 +250,7 @@ def _taps(sigma: float, rule: SizeRule) -> Array:
 
 
 def _search(picture: Picture, rule: SizeRule) -> Likely:
-    quiet = picture.noise < _QUIET
+    quiet = picture.noise < ARITHMETIC_NOISE
     coarse = np.array(_COARSE)
     best = float(coarse[picture.weigh(coarse, rule, _LEVEL).argmax()])
     tried, logs = np.zeros(1), picture.weigh(np.zeros(1), rule)

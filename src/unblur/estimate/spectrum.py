@@ -12,7 +12,7 @@ import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from unblur.image import LUMA_WEIGHTS, Image, luma
+from unblur.image import INTEGER_MAX, LUMA_WEIGHTS, Image, luma, rounding_noise
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -147,9 +147,9 @@ def _strongest(windows: NDArray[np.float32]) -> NDArray[np.float32]:
 def _rounding(image: Image) -> float:
     """Standard deviation of the rounding of a picture that holds whole multiples of 1/255 or 1/65535; or 0."""
     sample = image[:: max(1, image.shape[0] // 64), :: max(1, image.shape[1] // 64)].astype(np.float64)
-    for top in (255, 65535):
+    for dtype, top in INTEGER_MAX.items():
         if np.abs(sample * top - np.rint(sample * top)).max() < 0.01:
-            return float(1 / (top * 12**0.5))
+            return rounding_noise(dtype)
     return 0.0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unblur.estimate import analyse
-from unblur.estimate.likelihood import LARGEST, cosine_filter
+from unblur.estimate.likelihood import ARITHMETIC_NOISE, LARGEST, cosine_filter
 from unblur.estimate.shake import shake_blur
 from unblur.image import Image
 from unblur.methods import classical
@@ -12,10 +12,6 @@ from unblur.physics.blur import Blur
 
 #: The solver that restores best on photographs with an estimated kernel.
 SOLVER = "total-variation"
-
-#: With less noise than this, linear inversion with the right spectrum and border is exact where it can be.
-_QUIET = 1e-5
-
 
 #: A kernel that was found pixel by pixel is believed from this confidence on: a wrong one costs decibels.
 _BELIEVED = 0.7
@@ -39,8 +35,11 @@ def _run(image: Image, blur: Blur, options: Options) -> Image:
 
 
 def _is_exact(image: Image, blur: Blur, options: Options) -> bool:
-    """Whether a thumbnail was blurred by arithmetic alone: symmetrically, mirrored at its borders, not rounded."""
-    quiet = blur.kind == "gaussian" and blur.kernel is not None and (blur.noise or 1) < _QUIET
+    """Whether a thumbnail was blurred by arithmetic alone: symmetrically, mirrored at its borders, not rounded.
+
+    Linear inversion with the right spectrum and border then brings back all that is left.
+    """
+    quiet = blur.kind == "gaussian" and blur.kernel is not None and (blur.noise or 1) < ARITHMETIC_NOISE
     return quiet and max(image.shape[:2]) <= LARGEST and options.border == "reflect101"
 
 
