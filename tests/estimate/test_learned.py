@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from unblur.estimate import analyse, estimate_blur
-from unblur.estimate.learned import ANGLES, KINDS, RADII, features, guess_blur, guess_tiles
+from unblur.estimate.learned import ANGLES, KINDS, RADII, features, guess_blur
 from unblur.estimate.spectrum import spectrum
 from unblur.image import Image, quantise
 from unblur.methods import METHODS
@@ -73,19 +73,6 @@ def test_a_shake_has_no_formula(astronaut: Image) -> None:
     found = analyse(image).blur
     assert (found.kind, found.kernel) == ("shake", None)
     assert found.noise is not None
-
-
-def test_tiles_of_a_picture_that_moves_on_one_side(astronaut: Image) -> None:
-    image = quantise(convolve(astronaut, motion(15, 30)))
-    image[:, :256] = astronaut[:, :256]
-    tiles = guess_tiles(image)
-    still = [guess.chances for _, columns, guess in tiles if columns.stop <= 256]
-    moving = [guess.chances for _, columns, guess in tiles if columns.start >= 256]
-    assert len(still) == len(moving) == 21
-    assert np.median([one["none"] for one in still]) > 0.5
-    assert np.median([one["none"] for one in moving]) < 0.05
-    assert np.median([one["motion"] for one in moving]) > 0.3
-    assert np.median([one["motion"] for one in still]) < 0.05
 
 
 def test_nothing_to_go_by() -> None:

@@ -124,13 +124,7 @@ def refine(found: Periodogram, kind: str, numbers: tuple[float, ...]) -> Fit | N
     losses = partial(_losses, family, found.side, cells)
     count, at = shapes.shape[1], start
     loss = losses(at)
-    level = float(np.log(np.maximum(np.quantile(data, 0.02), found.floor)))
-    state = np.zeros(count + 2)  # coefficients of log S, then level and slope of the noise
-    state[count] = level
-    clear = (data > 3 * np.exp(level)) * np.minimum(loss, 1)
-    target = np.log(np.maximum(data - np.exp(level), 1e-12) / np.maximum(loss, 1e-7))
-    normal = (shapes.T * clear) @ shapes + _LOOSE * np.eye(count)
-    state[:count] = np.linalg.solve(normal, shapes.T @ (clear * target))
+    state = _first_state(data, loss, shapes, found.floor)
     penalty = np.array([_LOOSE] * count + [0, _WHITE] + [0] * len(at))
 
     def model(state: Floats, loss: Floats32) -> tuple[Floats32, Floats32]:
@@ -138,24 +132,16 @@ def refine(found: Periodogram, kind: str, numbers: tuple[float, ...]) -> Fit | N
         return signal, np.exp(noises @ state[count:].astype(np.float32))
 
     def deviance(state: Floats, signal: Floats32, noise: Floats32) -> float:
-        ratio = data / (signal + noise + found.floor)
-        high = np.maximum(ratio / (1 + _EXCESS), 1)
-        # Below the bound the gamma deviance; above, its tangent in the log.
-        each = ratio / high - 1 - np.log(ratio / high) + _EXCESS * np.log(high)
-        return float(each.sum() + (penalty[: count + 2] * np.square(state)).sum() / 2)
+        prior = (penalty[: count + 2] * np.square(state)).sum() / 2
+        return float(_deviances(data / (signal + noise + found.floor)).sum() + prior)
 
     signal, noise = model(state, loss)
     best, damping = deviance(state, signal, noise), 1e-3
     for _ in range(_STEPS):
         total = signal + noise + found.floor
-        slopes = np.empty((len(data), len(penalty)), np.float32)
-        slopes[:, :count] = (signal / total)[:, None] * shapes
-        slopes[:, count : count + 2] = (noise / total)[:, None] * noises
-        for k, nudge in enumerate(family.nudge):
-            step = nudge * np.eye(len(at))[k]
-            slopes[:, count + 2 + k] = (
-                signal / total * np.log(losses(at + step) / losses(at - step)) / (2 * nudge)
-            )
+        of_signal, of_noise = (signal / total)[:, None], (noise / total)[:, None]
+        moves = _log_slopes(losses, at, family.nudge, of_signal)
+        slopes = np.concatenate([of_signal * shapes, of_noise * noises, moves], axis=1)
         pull = slopes.T @ np.clip(data / total - 1, -1, _EXCESS) - penalty * np.append(
             state, np.zeros(len(at))
         )
@@ -168,8 +154,7 @@ def refine(found: Periodogram, kind: str, numbers: tuple[float, ...]) -> Fit | N
             new_state, new_at = state + np.clip(step[: count + 2], -2, 2), at + step[count + 2 :]
             if (np.abs(new_at - start) > family.reach).any():
                 return None
-            new_loss = losses(new_at)
-            signal, noise = model(new_state, new_loss)
+            signal, noise = model(new_state, losses(new_at))
             new = deviance(new_state, signal, noise)
             if new <= best:
                 break
@@ -180,6 +165,30 @@ def refine(found: Periodogram, kind: str, numbers: tuple[float, ...]) -> Fit | N
         if fell < _SMALL:
             break
     return Fit((*np.exp(at[:lengths]).tolist(), *(at[lengths:] % 180).tolist()), best)
+
+
+def _first_state(data: Floats32, loss: Floats32, shapes: Floats32, floor: float) -> Floats:
+    """Where the fit starts: coefficients of log S by least squares on the log, then level and slope of the noise."""
+    level = float(np.log(np.maximum(np.quantile(data, 0.02), floor)))
+    clear = (data > 3 * np.exp(level)) * np.minimum(loss, 1)
+    target = np.log(np.maximum(data - np.exp(level), 1e-12) / np.maximum(loss, 1e-7))
+    normal = (shapes.T * clear) @ shapes + _LOOSE * np.eye(shapes.shape[1])
+    return np.array([*np.linalg.solve(normal, shapes.T @ (clear * target)), level, 0.0])
+
+
+def _deviances(ratio: Floats32) -> Floats32:
+    """The gamma deviance of each cell by its data over the model; above the bound, its tangent in the log."""
+    high = np.maximum(ratio / (1 + _EXCESS), 1)
+    return ratio / high - 1 - np.log(ratio / high) + _EXCESS * np.log(high)
+
+
+def _log_slopes(
+    losses: Callable[[Floats], Floats32], at: Floats, nudges: tuple[float, ...], share: Floats32
+) -> Floats32:
+    """How the log of the model changes with each number of the blur. share: of the signal. Shape: (cells, numbers)."""
+    steps = np.diag(nudges)
+    logs = np.stack([np.log(losses(at + step) / losses(at - step)) for step in steps], axis=1)
+    return share * logs / (2 * np.array(nudges, np.float32))
 
 
 def _places(length: int, side: int) -> list[int]:

@@ -77,26 +77,11 @@ def guess_at(image: Image, found: Spectrum) -> Guess:
         dict(zip(KINDS, chances.tolist(), strict=True)),
         float(max(sizes[:2])),
         float(min(sizes[:2])),
-        _direction(out[_OBLIQUE:_MOTION]),
+        axis_of(*out[_OBLIQUE:_MOTION]),
         float(sizes[2]),
         float(sizes[3]),
-        _direction(out[_MOTION:]),
+        axis_of(*out[_MOTION:]),
     )
-
-
-def guess_tiles(image: Image, side: int = 128) -> list[tuple[slice, slice, Guess]]:
-    """The network's reading of tiles that cover an image, for blur that differs from place to place.
-
-    Half-overlapping squares of `side` pixels, 96 or more to tell much, as slices of rows and columns; those without a
-    spectrum are left out.
-    """
-    tiles = []
-    for top in range(0, max(image.shape[0] - side // 2, 1), side // 2):
-        for left in range(0, max(image.shape[1] - side // 2, 1), side // 2):
-            rows, columns = slice(top, top + side), slice(left, left + side)
-            if (guess := guess_blur(image[rows, columns])) is not None:
-                tiles.append((rows, columns, guess))
-    return tiles
 
 
 def features(
@@ -146,9 +131,9 @@ def _convolve(
     return np.maximum(np.tensordot(weight, windows, ((1, 2, 3), (0, 3, 4))) + bias[:, None, None], 0)
 
 
-def _direction(double: Floats) -> float:
-    """Degrees in 0..180 of a direction given as the cosine and sine of its double."""
-    return float(np.degrees(np.arctan2(double[1], double[0])) / 2 % 180)
+def axis_of(cosine: float, sine: float) -> float:
+    """Degrees in 0..180 of an axis, which is the same half a turn on, given as the cosine and sine of its double."""
+    return float(np.degrees(np.arctan2(sine, cosine)) / 2 % 180)
 
 
 @lru_cache(maxsize=1)

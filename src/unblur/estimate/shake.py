@@ -331,20 +331,20 @@ def _without_specks(kernel: Field) -> Field:
     return np.asarray(kernel / kernel.sum())
 
 
-def _centroid(kernel: Field) -> Field:
-    at = np.arange(len(kernel)) - len(kernel) // 2
-    return np.array([at @ kernel.sum(axis=1), at @ kernel.sum(axis=0)]) / kernel.sum()
+def _off_centre(kernel: Field) -> Field:
+    """How far the centroid lies below and to the right of the centre, pixels. Shape: (2,)."""
+    return np.array(ndimage.center_of_mass(kernel)) - len(kernel) // 2
 
 
 def _moved_to_centre(kernel: Field) -> Field:
     """By whole pixels; what leaves the support is lost. Shape: kept."""
-    moved = ndimage.shift(kernel, -np.rint(_centroid(kernel)), order=0)
+    moved = ndimage.shift(kernel, -np.rint(_off_centre(kernel)), order=0)
     return np.asarray(moved / moved.sum())
 
 
 def _centred(kernel: Field) -> Kernel:
     """The kernel with its centroid at the centre, to a fraction of a pixel, on as few pixels as hold it."""
-    moved = ndimage.shift(np.pad(kernel, 2), -_centroid(kernel), order=3)
+    moved = ndimage.shift(np.pad(kernel, 2), -_off_centre(kernel), order=3)
     moved = np.where(moved < 0.01 * moved.max(), 0, moved)
     middle = len(moved) // 2
     reach = int(np.abs(np.argwhere(moved) - middle).max())

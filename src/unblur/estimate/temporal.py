@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from unblur.estimate.learned import axis_of
 from unblur.image import Image
 from unblur.physics import kernels
 from unblur.physics.blur import NO_BLUR, Blur
@@ -116,7 +117,7 @@ def _middle(blurs: Sequence[Blur]) -> Blur:
             first = replace(first, kernel=kernels.check_kernel(mean))
         return replace(first, confidence=confidence)
     parameters = {
-        name: (_direction if name == "angle" else _median)([one.parameters[name] for one in alike])
+        name: (_mean_axis if name == "angle" else _median)([one.parameters[name] for one in alike])
         for name in first.parameters
     }
     if parameters == dict(first.parameters):
@@ -132,10 +133,9 @@ def _median(values: Sequence[float]) -> float:
     return float(np.median(values))
 
 
-def _direction(degrees: Sequence[float]) -> float:
-    """The mean of angles that mean the same 180 degrees on."""
-    turned = np.exp(2j * np.radians(np.asarray(degrees))).mean()
-    return float(np.degrees(np.angle(turned)) / 2)
+def _mean_axis(degrees: Sequence[float]) -> float:
+    double = np.exp(2j * np.radians(np.asarray(degrees))).mean()
+    return axis_of(double.real, double.imag)
 
 
 def colours(image: Image) -> NDArray[np.float64]:

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from unblur.classical.guide import guide
 from unblur.estimate import quality_noise
-from unblur.estimate.likelihood import LARGEST, WORTH, cosine_filter
+from unblur.estimate.likelihood import LARGEST, WORTH
 from unblur.lab.recipe import Guide
+from unblur.methods.guided import guide_thumbnail
 from unblur.physics import kernels
 from unblur.physics.blur import Blur, Kernel
 from unblur.physics.degrade import Draw
@@ -66,9 +67,7 @@ def _thumbnail(
     sigma = blur.parameters["sigma"] + of.sigma_error * rng.standard_t(4)
     if sigma < WORTH:
         return guide(image, None, noise=noise).transpose(2, 0, 1)
-    kernel = kernels.gaussian(sigma, rule="opencv-u8")
-    candidate = cosine_filter(image, kernel, noise, fitted=False)
-    return guide(image, kernel, noise=noise, candidate=candidate).transpose(2, 0, 1)
+    return guide_thumbnail(image, kernels.gaussian(sigma, rule="opencv-u8"), noise).transpose(2, 0, 1)
 
 
 def _kernel(blur: Blur, shape: tuple[int, ...], of: Guide, rng: np.random.Generator) -> Kernel | None:

@@ -14,7 +14,7 @@ from unblur.image import Image
 from unblur.methods import classical
 from unblur.methods.base import Method, Options
 from unblur.models import ModelCard
-from unblur.physics.blur import Blur
+from unblur.physics.blur import Blur, Kernel
 from unblur.physics.convolve import pad
 from unblur.runtime.base import Backend
 
@@ -50,22 +50,24 @@ def run(backend: Backend, card: ModelCard, image: Image, blur: Blur, options: Op
     return np.clip(restored, 0, 1)
 
 
+def guide_thumbnail(image: Image, kernel: Kernel, noise: float) -> Image:
+    """The channels of `guide` for a thumbnail under a Gaussian: its candidate is that of the cosine transform.
+
+    Shape: (H, W, C) in, sides of 3 to 64 pixels; (H, W, 8) out. noise: standard deviation in [0, 1] units.
+    """
+    return guide(image, kernel, noise=noise, candidate=cosine_filter(image, kernel, noise, fitted=False))
+
+
 def _show(image: Image, blur: Blur, options: Options) -> Image:
     """What the network sees; of a blur that varies, the mixture of what its parts would give."""
     blurs = [part for part in blur.parts if part.where is not None] or [blur]
+    noise = blur.noise or 0.0
     shown: Image | None = None
     for one in blurs:
-        candidate = None
         if one.kind == "gaussian" and one.kernel is not None and max(image.shape[:2]) <= LARGEST:
-            candidate = cosine_filter(image, one.kernel, blur.noise or 0.0, fitted=False)
-        part = guide(
-            image,
-            one.kernel,
-            noise=blur.noise or 0.0,
-            border=options.border,
-            statistics=options.statistics,
-            candidate=candidate,
-        )
+            part = guide_thumbnail(image, one.kernel, noise)
+        else:
+            part = guide(image, one.kernel, noise=noise, border=options.border, statistics=options.statistics)
         if len(blurs) > 1:
             assert one.where is not None
             part *= one.where[:, :, None]
