@@ -280,6 +280,25 @@ def test_a_worker_ends_with_its_driver_and_says_what_it_died_of(corpus, tmp_path
         one.close()
 
 
+@pytest.mark.parametrize(
+    ("workers", "told", "threads"),
+    [(2, "", 4), (3, "", 2), (None, "", 1), (9, "", 1), (2, "3", 3), (2, "9", 4)],
+)
+def test_workers_share_the_cores(corpus, tmp_path, monkeypatch, workers, told, threads):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    given = []
+
+    def begin(task, threads):
+        given.append(threads)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("unblur.corpus.run.Processes", begin)
+    with pytest.raises(KeyboardInterrupt):
+        run(str(corpus), str(tmp_path / "out"), FAST, workers=workers)
+    assert given == [threads]
+
+
 def test_a_restorer_blames_the_stage(corpus, tmp_path):
     good = next(str(path.relative_to(corpus)) for path in corpus.rglob("*.png") if path.stat().st_size > 99)
     restorer = Restorer(str(corpus), str(tmp_path / "out"), {"method": "wiener", "sigma": 1.0})

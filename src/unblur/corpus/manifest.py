@@ -113,9 +113,10 @@ class Ledger:
         self._store, self._shard = store, shard
         self._files = _read(store, _manifest(shard))
         self._whole = _shard_name(shard) in _shards(store)
-        self._rows = dict(_rows(store, shard, self._whole, self._parts()))
+        parts = self._parts()
+        self._rows = dict(_rows(store, shard, self._whole, parts))
         self._new: list[Row] = []
-        self._next = 1 + max((int(part.split(".")[1]) for part in self._parts()), default=-1)
+        self._next = 1 + max((int(part.split(".")[1]) for part in parts), default=-1)
         if retry:
             given_up = [name for name, row in self._rows.items() if row["error"] is not None]
             for name in given_up:

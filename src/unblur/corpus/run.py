@@ -13,7 +13,7 @@ from unblur.corpus.manifest import Job, Ledger, Row, Settings, Summary, begin, s
 from unblur.corpus.pool import Fleet, drive
 from unblur.corpus.store import Store
 from unblur.errors import OptionError
-from unblur.threads import available_cores
+from unblur.threads import available_cores, cores
 
 Engine: TypeAlias = Literal["local", "ray"]
 
@@ -40,9 +40,10 @@ def run(
     """Restore all pictures below `source` into `destination`, each under its own relative name.
 
     source, destination: folders or fsspec URLs; a picture in a format that cannot be written becomes NAME.png.
-    engine: processes of this machine, or actors of a Ray cluster. workers: how many, by default one a core; cores
-    are shared out among them. resume: go on with what was begun at `destination`, with the list made then. retry:
-    and try again what was given up. tries: attempts before a picture is given up. timeout: seconds for one picture.
+    engine: processes of this machine, or actors of a Ray cluster. workers: how many, by default one a core; on this
+    machine each gets its share of the cores as threads, but no more than OMP_NUM_THREADS says. resume: go on with
+    what was begun at `destination`, with the list made then. retry: and try again what was given up. tries: attempts
+    before a picture is given up. timeout: seconds for one picture.
 
     However it ends, `destination` holds whole files only, and the status tells which. Raises OptionError, FileError,
     OutputError; KeyboardInterrupt passes once the workers are ended and the status is written.
@@ -100,7 +101,7 @@ def run(
             fleet = actors
         else:
             count = workers or available_cores()
-            fleet = Processes(task, max(1, available_cores() // count))
+            fleet = Processes(task, min(cores(), max(1, available_cores() // count)))
         to_do = sum(corpus.size(shard) for shard in left)
         try:
             drive(fleet, min(count, to_do), jobs(), finished, tries=tries, timeout=timeout, tick=tick)
