@@ -1,6 +1,6 @@
 """Corpora: what the engine costs over `unblur.restore` in a loop, and what a second worker gains.
 
-    scripts/bench corpus [--data DIR] [--pictures 16] [--megapixels 0.5] [--method auto] [--repeats 3]
+    scripts/bench corpus [--data DIR] [--pictures 16] [--megapixels 0.5] [--method wiener] [--repeats 3]
 
 JPEG photographs blurred by Gaussians are made from the pictures of DIR, without it from those of scikit-image, in a
 temporary folder. In turn, `repeats` times, they are restored and saved
@@ -130,7 +130,7 @@ def main(
     data: Annotated[Path | None, typer.Option(help="A folder of photographs.")] = None,
     pictures: int = 16,
     megapixels: float = 0.5,
-    method: str = "auto",
+    method: str = "wiener",
     repeats: int = 3,
 ) -> None:
     os.environ.update(limits(1))

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import signal
 import threading
 import time
@@ -180,10 +181,16 @@ def test_a_worker_that_hangs_is_replaced_and_its_picture_given_up(corpus, tmp_pa
 
 def test_a_disk_that_is_full_stops_the_run(corpus, tmp_path):
     out = tmp_path / "out"
-    out.mkdir()
+
+    def interrupt(done, total, given_up):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(str(corpus), str(out), FAST, workers=1, progress=interrupt)
+    shutil.rmtree(out / "1", ignore_errors=True)
     (out / "1").write_bytes(b"a file where a folder must be")
     with pytest.raises(OutputError, match="stopped"):
-        run(str(corpus), str(out), FAST, workers=1)
+        run(str(corpus), str(out), FAST, workers=1, resume=True)
     (out / "1").unlink()
     summary = run(str(corpus), str(out), FAST, workers=1, resume=True)
     assert (summary.done, summary.quarantined) == (10, 2)
@@ -243,6 +250,10 @@ def test_what_no_picture_could_be_restored_with(corpus, tmp_path, options, messa
 def test_places_that_cannot_be(corpus, tmp_path):
     with pytest.raises(OptionError, match="are the same"):
         run(str(corpus), f"{corpus}/../in")
+    with pytest.raises(OutputError, match="holds 'in'"):
+        run(str(corpus), str(tmp_path))
+    with pytest.raises(OutputError, match="holds '0'"):
+        run(str(corpus / "0"), str(corpus))
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileError, match="no pictures"):
         run(str(tmp_path / "empty"), str(tmp_path / "out"))

@@ -189,8 +189,9 @@ def begin(source: Store, destination: Store, settings: Settings, resume: bool) -
     """The corpus at `destination`: a new one, or with `resume` the one that was begun there.
 
     A new one is listed from `source` first: all pictures of a format that can be read.
-    Raises FileError where there are none, OutputError for a corpus that exists and is not to be resumed, OptionError
-    for one that was begun with other settings, or a destination that is the source.
+    Raises FileError where there are none, OutputError for a corpus that exists and is not to be resumed or a new one
+    in a folder that holds anything else, OptionError for one that was begun with other settings, or a destination
+    that is the source.
     """
     if source.url == destination.url:
         raise OptionError(
@@ -208,6 +209,10 @@ def begin(source: Store, destination: Store, settings: Settings, resume: bool) -
                     f"{destination.url}: was begun with {name} {value}, not {wanted[name]}; resume it as it was"
                 )
         return begun
+    if others := [name for name in destination.names("") if name != STATE]:
+        raise OutputError(
+            f"{destination.url}: holds {others[0]!r} already; name a folder that is empty or not there yet"
+        )
     for stale in ("manifest", "status"):
         destination.remove(f"{STATE}/{stale}")
     files = shards = 0

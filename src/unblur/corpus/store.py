@@ -91,11 +91,13 @@ class Store:
 
     def names(self, folder: str) -> list[str]:
         """The names in a folder of this store, in order; none where there is no such folder."""
+        path = f"{self.root}/{folder}".rstrip("/")
         try:
-            listed = self._fs.ls(f"{self.root}/{folder}", detail=False)
+            listed = {name.rstrip("/") for name in self._fs.ls(path, detail=False)}
         except FileNotFoundError:
             return []
-        return sorted(name.rstrip("/").rsplit("/", 1)[-1] for name in listed)
+        # An object store may list the folder itself.
+        return sorted(name.rsplit("/", 1)[-1] for name in listed if name != path)
 
     def read(self, name: str) -> bytes:
         """The bytes of a file. Raises what the store raises, FileNotFoundError where there is none."""
