@@ -116,6 +116,16 @@ def test_noise_of_a_photograph(astronaut: Image, noise: float) -> None:
     assert noise_sigma(noisy) == pytest.approx(np.hypot(noise, 1 / (255 * 12**0.5)), rel=0.05)
 
 
+def test_noise_of_an_overexposed_photograph(astronaut: Image) -> None:
+    """Noise is cut off where the picture is white: those parts are flat, and tell nothing."""
+    rng = np.random.default_rng(5)
+    image = convolve(astronaut, gaussian(1.5)) * 1.6
+    noisy = quantise(image + rng.normal(0, 0.01, image.shape).astype(np.float32))
+    assert (noisy == 1).mean() > 0.2
+    assert noise_sigma(noisy) == pytest.approx(0.01, rel=0.1)
+    assert noise_sigma(np.ones((100, 100, 3), np.float32)) == 0
+
+
 def test_noise_of_nothing() -> None:
     assert noise_sigma(np.zeros((4, 400, 3), np.float32)) == 0
     assert noise_sigma(np.full((100, 100, 3), 0.3, np.float32)) == 0

@@ -19,6 +19,10 @@ _UNEVEN = 1.5
 #: what it sees is there, in the median over qualities of 95 and noise of 0.003 to 0.02.
 _KEPT = 2.0
 
+#: Noise does not show where the picture is clipped: cells with more than this share of black or white pixels do not
+#: count, as long as this share of the cells is left.
+_CLIPPED, _LEFT = 0.1, 0.1
+
 #: That quantile of pure white noise of standard deviation 1.
 _WHITE = 0.893
 
@@ -27,9 +31,9 @@ def noise_sigma(image: Image) -> float:
     """Standard deviation of the noise of an image, in [0, 1] units; the mean over the channels.
 
     The picture is high-passed by the mask of Immerkaer (1996), which no plane survives, and the mean absolute
-    value is taken in each cell of 16 by 16 pixels: the flattest tenth of the cells decides. Fine texture that
-    covers a whole picture counts as noise, and the rounding of the file does, too. A picture under 5 pixels on a
-    side has noise 0.
+    value is taken in each cell of 16 by 16 pixels: the flattest tenth of the cells decides, apart from those that are
+    clipped. Fine texture that covers a whole picture counts as noise, and the rounding of the file does, too. A
+    picture under 5 pixels on a side has noise 0.
     """
     height, width, channels = image.shape
     if min(height, width) < 5:
@@ -55,8 +59,14 @@ def _middle(length: int, most: int = 1024) -> slice:
 def _plane_noise(plane: NDArray[np.float32]) -> float:
     across = plane[:, :-2] - 2 * plane[:, 1:-1] + plane[:, 2:]
     residual = (across[:-2] - 2 * across[1:-1] + across[2:]) / 6
-    down, right = max(1, residual.shape[0] // _CELL), max(1, residual.shape[1] // _CELL)
-    height, width = residual.shape[0] // down, residual.shape[1] // right
-    cells = residual[: down * height, : right * width].reshape(down, height, right, width)
-    spread = np.abs(cells).mean(axis=(1, 3)) * (np.pi / 2) ** 0.5
-    return float(np.quantile(spread, _FLATTEST)) / _WHITE
+    clipped = (plane[1:-1, 1:-1] <= 0) | (plane[1:-1, 1:-1] >= 1)
+    spread = _cell_means(np.abs(residual)) * (np.pi / 2) ** 0.5
+    shown = _cell_means(clipped) <= _CLIPPED
+    return float(np.quantile(spread[shown] if shown.mean() > _LEFT else spread, _FLATTEST)) / _WHITE
+
+
+def _cell_means(plane: NDArray[np.float32] | NDArray[np.bool_]) -> NDArray[np.floating]:
+    """Means over cells of 16 by 16 pixels or a few more. Shape: (H, W) in, (down, right) out."""
+    down, right = max(1, plane.shape[0] // _CELL), max(1, plane.shape[1] // _CELL)
+    height, width = plane.shape[0] // down, plane.shape[1] // right
+    return plane[: down * height, : right * width].reshape(down, height, right, width).mean(axis=(1, 3))
