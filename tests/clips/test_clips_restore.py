@@ -199,10 +199,11 @@ def test_the_middle_frame_can_be_compared(pan, make_clip, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_ten_seconds_keep_frames_duration_and_sound(pan, make_clip, tmp_path, seen):
+@pytest.mark.parametrize("method", ["wiener", "auto"])
+def test_ten_seconds_keep_frames_duration_and_sound(pan, make_clip, tmp_path, seen, method):
     path = make_clip("a.mp4", pan(250, 360, 640, sigma=1.5, noise=0.005), options={"crf": "18"})
     whole, target = tmp_path / "whole.mp4", tmp_path / "b.mp4"
-    command = [sys.executable, "-m", "unblur", "restore", str(path), "-o"]
+    command = [sys.executable, "-m", "unblur", "restore", str(path), "--method", method, "-o"]
     subprocess.run([*command, str(whole)], check=True)
     running = subprocess.Popen([*command, str(target)])
     parts = tmp_path / f".{target.name}.parts"
