@@ -1,6 +1,6 @@
 """Corpora: what the engine costs over `unblur.restore` in a loop, and what a second worker gains.
 
-    scripts/bench corpus [--data DIR] [--pictures 16] [--megapixels 0.5] [--method wiener] [--repeats 3]
+    scripts/bench corpus [--data DIR] [--pictures 8] [--megapixels 0.5] [--method wiener] [--repeats 5]
 
 JPEG photographs blurred by Gaussians are made from the pictures of DIR, without it from those of scikit-image, in a
 temporary folder. In turn, `repeats` times, they are restored and saved
@@ -10,7 +10,9 @@ temporary folder. In turn, `repeats` times, they are restored and saved
 - by two such loops at once, each on half of the pictures, that know nothing of each other: what the cores allow.
 
 Of each process the start-up (from its start until it is ready: Python, libraries, models) is told apart from the steady
-part, which is counted from the end of its first picture to that of its last. Medians are told.
+part, which is counted from the end of its first picture to that of its last. Medians are told, and of ratios the
+medians of what one turn gave. "Between" is the share of a worker's time in which it has no picture. What else runs on
+the machine disturbs the time on the clock more than the processor time.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import fmean, median
+from statistics import median
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -36,7 +38,7 @@ import unblur
 from unblur import files
 from unblur.corpus import run as corpus
 from unblur.corpus.local import Processes
-from unblur.corpus.manifest import Settings, rows
+from unblur.corpus.manifest import Settings
 from unblur.corpus.pool import Event
 from unblur.corpus.worker import limits
 from unblur.image import from_array, to_array
@@ -48,13 +50,22 @@ SIGMAS = (1.0, 1.5, 2.0)
 NOISE = 0.005
 
 
+class Mark(NamedTuple):
+    """A process at the end of a picture: the time, its processor time so far, and the seconds that it counts itself."""
+
+    at: float
+    cpu: float
+    seconds: float = 0.0
+
+
 class Pace(NamedTuple):
-    """startup: seconds until ready. each: seconds of wall time a picture, of all processes together. inside: what
-    the workers themselves count from reading to writing."""
+    """startup: seconds until all are ready. each: seconds a picture, of all processes together. cpu: processor time
+    a picture. idle: share of its time that a process spends between pictures."""
 
     startup: float
     each: float
-    inside: float = float("nan")
+    cpu: float
+    idle: float
 
 
 def make(data: Path | None, folder: Path, count: int, megapixels: float) -> None:
@@ -78,10 +89,14 @@ def make(data: Path | None, folder: Path, count: int, megapixels: float) -> None
         files.save(to_array(blurred, np.uint8), folder / f"{index:04}.jpg", quality=95)
 
 
-def pace(started: float, ready: list[float], ends: list[list[float]], inside: float = float("nan")) -> Pace:
-    """The pace of processes that were ready, and ended their pictures, at these times."""
-    rate = sum((len(each) - 1) / (each[-1] - each[0]) for each in ends)
-    return Pace(max(ready) - started, 1 / rate, inside)
+def pace(started: float, ready: list[float], processes: list[list[Mark]]) -> Pace:
+    """The pace of processes that were ready at these times."""
+    walls = [marks[-1].at - marks[0].at for marks in processes]
+    counts = [len(marks) - 1 for marks in processes]
+    work = sum(marks[-1].cpu - marks[0].cpu for marks in processes)
+    told = sum(mark.seconds for marks in processes for mark in marks[1:])
+    rate = sum(count / wall for count, wall in zip(counts, walls, strict=True))
+    return Pace(max(ready) - started, 1 / rate, work / sum(counts), 1 - told / sum(walls))
 
 
 def bare(source: Path, folder: Path, method: str, processes: int) -> Pace:
@@ -92,46 +107,57 @@ def bare(source: Path, folder: Path, method: str, processes: int) -> Pace:
         subprocess.Popen(
             [sys.executable, __file__, "--child", method, str(folder), *map(str, pictures[part::processes])],
             stdout=subprocess.PIPE,
-            env={**os.environ, **limits(1)},
         )
         for part in range(processes)
     ]
     told = [json.loads(child.communicate()[0]) for child in children]
-    return pace(started, [ready for ready, *_ in told], [ends for _, *ends in told])
+    return pace(started, [ready for ready, _ in told], [[Mark(*mark) for mark in marks] for _, marks in told])
 
 
 def child(method: str, folder: str, *pictures: str) -> None:
     unblur.restore(np.full((16, 16, 3), 0.5, np.float32), method, sigma=1.0)  # what is loaded once is loaded
-    times = [time.monotonic()]
+    before = ready = time.monotonic()
+    marks = []
     for picture in map(Path, pictures):
         unblur.restore(picture, method).save(Path(folder) / picture.name)
-        times.append(time.monotonic())
-    print(json.dumps(times))
+        marks.append(Mark(now := time.monotonic(), time.process_time(), now - before))
+        before = now
+    print(json.dumps([ready, marks]))
 
 
 def workers(source: Path, folder: Path, method: str, count: int) -> Pace:
     """A corpus."""
     ready: list[float] = []
-    ends: dict[int, list[float]] = defaultdict(list)
+    processes: dict[int, list[Mark]] = defaultdict(list)
 
     class Watched(Processes):
         def wait(self, seconds: float) -> Iterator[Event]:
             for event in super().wait(seconds):
-                (ready if event.kind == "ready" else ends[id(event.worker)]).append(time.monotonic())
+                now = time.monotonic()
+                if event.row is None:
+                    ready.append(now)
+                else:
+                    pid = event.worker.pid
+                    processes[pid].append(Mark(now, processor_time(pid), event.row["seconds"]))
                 yield event
 
     corpus.Processes = Watched
     started = time.monotonic()
     corpus.run(str(source), str(folder), Settings(method), workers=count)
-    return pace(started, ready, list(ends.values()), fmean(row["seconds"] for row in rows(str(folder))))
+    return pace(started, ready, list(processes.values()))
+
+
+def processor_time(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main(
     data: Annotated[Path | None, typer.Option(help="A folder of photographs.")] = None,
-    pictures: int = 16,
+    pictures: int = 8,
     megapixels: float = 0.5,
     method: str = "wiener",
-    repeats: int = 3,
+    repeats: int = 5,
 ) -> None:
     os.environ.update(limits(1))
     paces: dict[str, list[Pace]] = defaultdict(list)
@@ -150,27 +176,35 @@ def main(
                 out.mkdir()
                 paces[name].append(measure(source, out, method, count))
                 print(name, paces[name][-1], file=sys.stderr)
-    table = Table("", "start-up", "s a picture", "spread", "in the worker", "Mpx/s")
-    each = {}
+    table = Table("", "start-up", "s/picture", "spread", "CPU s/picture", "between", "Mpx/s")
     for name, told in paces.items():
-        startup, each[name], inside = (median(column) for column in zip(*told, strict=True))
+        startup, each, cpu, idle = (median(column) for column in zip(*told, strict=True))
         walls = [one.each for one in told]
         table.add_row(
             name,
             f"{startup:.2f} s",
-            f"{each[name]:.4f}",
-            f"{min(walls):.4f} .. {max(walls):.4f}",
-            f"{inside:.4f}",
-            f"{megapixels / each[name]:.3f}",
+            f"{each:.3f}",
+            f"{min(walls):.3f} .. {max(walls):.3f}",
+            f"{cpu:.3f}",
+            f"{idle:.2%}" if "corpus" in name else "",
+            f"{megapixels / each:.3f}",
         )
-    Console(width=100).print(table)
-    alone, one, two, both = each.values()
-    allowed, gain = alone / both, one / two
-    print(f"{pictures} pictures of {megapixels:g} Mpx, {method}, {repeats} times")
-    print(f"overhead of the engine over the bare loop: {one / alone - 1:+.1%}")
-    print(
-        f"two workers over one: {gain:.2f}; two bare loops over one: {allowed:.2f}; share: {gain / allowed:.0%}"
+    Console(width=110).print(table)
+
+    def ratio(over: str, under: str, what: str) -> float:
+        return median(
+            getattr(one, what) / getattr(other, what)
+            for one, other in zip(paces[over], paces[under], strict=True)
+        )
+
+    overhead, work = (ratio("corpus, 1 worker", "bare loop", what) - 1 for what in ("each", "cpu"))
+    gain, allowed = (
+        ratio("corpus, 1 worker", "corpus, 2 workers", "each"),
+        ratio("bare loop", "2 bare loops", "each"),
     )
+    print(f"{pictures} pictures of {megapixels:g} Mpx, {method}, {repeats} turns")
+    print(f"one worker over the bare loop: {overhead:+.1%} wall time, {work:+.1%} processor time")
+    print(f"two workers over one: {gain:.2f}; two bare loops over one: {allowed:.2f}")
 
 
 if __name__ == "__main__":
