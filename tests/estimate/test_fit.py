@@ -72,3 +72,21 @@ def test_a_disk_too_small_for_rings_is_no_gaussian(radius: float) -> None:
     assert found.kind == "disk"
     assert found.parameters["radius"] == pytest.approx(radius, abs=0.05)
     assert analyse(quantise(convolve(sharp, gaussian(0.9)))).blur.kind == "gaussian"
+
+
+@pytest.mark.parametrize("sigma", [2.0, 3.4, 5.1])
+def test_a_gaussian_that_ends_at_two_sigmas_is_read_with_its_size(astronaut: Image, sigma: float) -> None:
+    kernel = gaussian(sigma, rule="matlab")
+    found = analyse(quantise(convolve(astronaut, kernel))).blur
+    assert found.kind == "gaussian"
+    assert found.kernel is not None
+    assert found.kernel.shape == kernel.shape
+    assert found.parameters["sigma"] == pytest.approx(sigma, rel=0.04)
+
+
+@pytest.mark.parametrize("sigma", [2.0, 3.4, 5.1])
+def test_a_whole_gaussian_is_not_cut_off(astronaut: Image, sigma: float) -> None:
+    found = analyse(quantise(convolve(astronaut, gaussian(sigma)))).blur
+    assert found.kind == "gaussian"
+    assert found.kernel is not None
+    assert found.kernel.shape == gaussian(found.parameters["sigma"]).shape

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unblur.estimate.defocus import disk_radius, radius_of
-from unblur.estimate.fit import Periodogram, periodogram, refine
+from unblur.estimate.fit import CLEARLY, Periodogram, Truncated, periodogram, refine, truncated
 from unblur.estimate.gaussian import Sigma, gaussian_sigma, sigma_at
 from unblur.estimate.jpeg import Jpeg, jpeg, quality_noise
 from unblur.estimate.learned import KINDS, Guess, guess_at
@@ -45,9 +45,9 @@ __all__ = [
 SHARP_SIGMA = 0.5
 
 #: Below this sigma what looks like a Gaussian may be a disk that is too small for its rings to be seen; such disks
-#: have so many times the radius, and must explain the spectrum better by so much deviance.
+#: have so many times the radius.
 RINGLESS = 1.6
-_RADIUS_OF_SIGMA, _CLEARLY = 1.15, 30.0
+_RADIUS_OF_SIGMA = 1.15
 
 #: Less sure than this of a kind, it is not called so.
 SURE = 0.4
@@ -145,10 +145,15 @@ def _kind_of(image: Image, found: Spectrum, gaussian: Sigma, motion: Motion | No
         return _known("motion", seen.confidence, length=length, angle=angle)
     radius, sure = radius_of(image, found)
     if sure >= SURE:
-        return _known("disk", sure, radius=_finer(fine, "disk", (radius,))[0])
+        disk = refine(fine, "disk", (radius,)) if fine else None
+        if fine and (cut := truncated(fine, radius)) and not (disk and disk.deviance < cut.deviance):
+            return _cut_off(cut, sure)
+        return _known("disk", sure, radius=disk.numbers[0] if disk else radius)
     if gaussian.sigma >= SHARP_SIGMA and gaussian.confidence >= SURE:
         if gaussian.sigma < RINGLESS and (radius := _small_disk(fine, gaussian.sigma)):
             return _known("disk", gaussian.confidence, radius=radius)
+        if fine and gaussian.sigma >= RINGLESS and (cut := truncated(fine, gaussian.sigma)):
+            return _cut_off(cut, gaussian.confidence)
         return _known("gaussian", gaussian.confidence, sigma=gaussian.sigma)
     return Blur("none", confidence=gaussian.confidence)
 
@@ -172,7 +177,12 @@ def _small_disk(fine: Periodogram | None, sigma: float) -> float:
     if fine is None or (flat := refine(fine, "disk", (_RADIUS_OF_SIGMA * sigma,))) is None:
         return 0.0
     round_ = refine(fine, "round", (sigma,))
-    return flat.numbers[0] if round_ and flat.deviance < round_.deviance - _CLEARLY else 0.0
+    return flat.numbers[0] if round_ and flat.deviance < round_.deviance - CLEARLY else 0.0
+
+
+def _cut_off(cut: Truncated, confidence: float) -> Blur:
+    kernel = kernels.gaussian(cut.sigma, size=cut.size)
+    return Blur("gaussian", {"sigma": cut.sigma}, kernel, confidence=confidence)
 
 
 def _finer(fine: Periodogram | None, kind: str, numbers: tuple[float, ...]) -> tuple[float, ...]:

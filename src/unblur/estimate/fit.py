@@ -11,7 +11,7 @@ model several times, which photographs have, pull no harder than those that exce
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import NamedTuple, TypeAlias
 
@@ -35,8 +35,20 @@ _BAND = (0.12, 3.1)
 #: A cell pulls as hard as if it exceeded the model by this factor at most.
 _EXCESS = 3.0
 
+#: A kind of blur explains a spectrum better than another when its deviance is lower by so much.
+CLEARLY = 30.0
+
+#: Where a picture itself is explained badly, by this share of the deviance at least.
+_SHARE = 0.03
+
+#: Where a Gaussian that ends early may end, in the sigmas of a whole one that looks like it.
+_ENDS = (1.2, 2.6)
+
 #: Fisher scoring stops after so many steps, or when the deviance falls by less than the second number.
 _STEPS, _SMALL = 10, 0.5
+
+#: So many where a fit must not be missed.
+_PATIENT = 40
 
 #: Prior precisions: of the coefficients of log S, and of the slope of the noise.
 _LOOSE, _WHITE = 1e-3, 50.0
@@ -67,6 +79,8 @@ _FAMILIES = {
         (0.35, 0.5, 20.0),
     ),
 }
+
+_WHOLE = replace(_FAMILIES["round"], reach=(0.8,))
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,12 +128,49 @@ def refine(found: Periodogram, kind: str, numbers: tuple[float, ...]) -> Fit | N
     pixels and degrees.
     None where the fit wanders off: then what was given is not the blur, or not to be had from the spectrum.
     """
-    family = _FAMILIES[kind]
+    return _refine(found, _FAMILIES[kind], numbers)
+
+
+class Truncated(NamedTuple):
+    """A round Gaussian that ends early: its sigma in pixels, its taps on a side, and how badly it explains."""
+
+    sigma: float
+    size: int
+    deviance: float
+
+
+def truncated(found: Periodogram, sigma: float) -> Truncated | None:
+    """The Gaussian of too few taps that explains a periodogram best, where it does so better than a whole one.
+
+    Programs cut Gaussians off: imgaussfilt at two sigmas, others at a size that their user gave. The step there rings
+    in the spectrum, so that both numbers can be read. sigma: in pixels, as if it were whole.
+    """
+    shortest, longest = (max(3, 2 * round(reach * sigma) + 1) for reach in _ENDS)
+    fits = [
+        Truncated(fit.numbers[0], size, fit.deviance)
+        for size in range(shortest, longest + 1, 2)
+        if (fit := _refine(found, _of_size(size), ((size - 1) / 4,)))
+    ]
+    if not fits:
+        return None
+    best = min(fits, key=lambda fit: fit.deviance)
+    whole = (_refine(found, _WHOLE, (start,), _PATIENT) for start in (sigma, best.sigma, 1.2 * best.sigma))
+    bar = min((fit.deviance for fit in whole if fit), default=np.inf)
+    return best if best.deviance < bar - max(CLEARLY, _SHARE * best.deviance) else None
+
+
+def _of_size(size: int) -> _Family:
+    return _Family(lambda at: kernels.gaussian(float(np.exp(at[0])), size=size), (0.02,), (0.5,))
+
+
+def _refine(
+    found: Periodogram, family: _Family, numbers: tuple[float, ...], steps: int = _STEPS
+) -> Fit | None:
     lengths = len(numbers) - (len(numbers) > 1)
     start = np.array([*np.log(numbers[:lengths]), *numbers[lengths:]], np.float64)
     cells, noises, shapes = _design(found.side)
     data = np.maximum(found.power.ravel()[cells], np.float32(1e-12))
-    if data.max() < 4 * found.floor:
+    if data.max() < 4 * found.floor or len(family.kernel(start)) > found.side:
         return None
     losses = partial(_losses, family, found.side, cells)
     count, at = shapes.shape[1], start
@@ -137,7 +188,7 @@ def refine(found: Periodogram, kind: str, numbers: tuple[float, ...]) -> Fit | N
 
     signal, noise = model(state, loss)
     best, damping = deviance(state, signal, noise), 1e-3
-    for _ in range(_STEPS):
+    for _ in range(steps):
         total = signal + noise + found.floor
         of_signal, of_noise = (signal / total)[:, None], (noise / total)[:, None]
         moves = _log_slopes(losses, at, family.nudge, of_signal)
@@ -152,7 +203,7 @@ def refine(found: Periodogram, kind: str, numbers: tuple[float, ...]) -> Fit | N
             )
             step[count + 2 :] = np.clip(step[count + 2 :], *(np.outer([-20, 20], family.nudge)))
             new_state, new_at = state + np.clip(step[: count + 2], -2, 2), at + step[count + 2 :]
-            if (np.abs(new_at - start) > family.reach).any():
+            if (np.abs(new_at - start) > family.reach).any() or len(family.kernel(new_at)) > found.side:
                 return None
             signal, noise = model(new_state, losses(new_at))
             new = deviance(new_state, signal, noise)
