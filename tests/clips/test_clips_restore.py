@@ -201,7 +201,10 @@ def test_the_middle_frame_can_be_compared(pan, make_clip, tmp_path):
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("method", ["wiener", "auto"])
 def test_ten_seconds_keep_frames_duration_and_sound(pan, make_clip, tmp_path, seen, method):
-    path = make_clip("a.mp4", pan(250, 360, 640, sigma=1.5, noise=0.005), options={"crf": "18"})
+    """A pan that is out of focus for two of its ten seconds, killed halfway, which is amid those."""
+    sharp = list(pan(250, 360, 640))
+    soft = [*sharp[:100], *list(pan(150, 360, 640, sigma=1.5, noise=0.005))[100:], *sharp[150:]]
+    path = make_clip("a.mp4", soft, options={"crf": "18"})
     whole, target = tmp_path / "whole.mp4", tmp_path / "b.mp4"
     command = [sys.executable, "-m", "unblur", "restore", str(path), "--method", method, "-o"]
     subprocess.run([*command, str(whole)], check=True)
@@ -216,7 +219,8 @@ def test_ten_seconds_keep_frames_duration_and_sound(pan, make_clip, tmp_path, se
     told = json.loads(
         subprocess.run([*command, str(target), "--json"], check=True, capture_output=True).stdout
     )
-    assert (told["frames"], told["restored"]) == (250, 250)
+    assert told["frames"] == 250
+    assert 45 <= told["restored"] <= 55
     assert 4 * restore.SEGMENT <= told["resumed"] < 250
     assert target.read_bytes() == whole.read_bytes()
     before, after = seen(path), seen(target)
@@ -226,5 +230,7 @@ def test_ten_seconds_keep_frames_duration_and_sound(pan, make_clip, tmp_path, se
         assert after[key] == before[key]
     assert len(after["sound"]) > 400
     assert after["duration"] == pytest.approx(10_000_000, abs=25_000)  # sound ends with a whole packet
-    truth = list(pan(250, 360, 640))[::25]
-    assert mean_psnr(after["frames"][::25], truth) > mean_psnr(before["frames"][::25], truth) + 1
+    among = slice(105, 145, 5)
+    assert (
+        mean_psnr(after["frames"][among], sharp[among]) > mean_psnr(before["frames"][among], sharp[among]) + 1
+    )
