@@ -458,7 +458,7 @@ def _decide(pixels: NDArray[Any], row: Method, given: Blur | None, quality: int 
     """
     seen = from_array(sample(pixels))
     blur = given or row.find(seen)
-    noise = blur.noise if blur.noise is not None else noise_level(seen)
+    noise = blur.noise if blur.noise is not None else noise_level(seen, blur.kernel)
     of_jpeg = quality_noise(quality) if quality else 0.0
     blur = replace(blur, noise=max(noise, rounding_noise(pixels.dtype), of_jpeg))
     if given is None and blur.kind == "none" and row.needs_blur:

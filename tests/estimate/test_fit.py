@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from unblur.estimate import analyse
-from unblur.estimate.fit import periodogram, refine
+from unblur.estimate.fit import noise_under, periodogram, refine
 from unblur.image import Image, from_array, quantise
+from unblur.physics.blur import Kernel
 from unblur.physics.convolve import convolve
 from unblur.physics.kernels import disk, gaussian, motion
 
@@ -28,6 +29,23 @@ def test_disk_to_a_fiftieth_of_a_pixel(astronaut: Image, radius: float) -> None:
     read = refine(found, "disk", (radius * 1.05,))
     assert read is not None
     assert read.numbers == pytest.approx((radius,), abs=0.02)
+
+
+@pytest.mark.parametrize("kernel", [gaussian(1.8), gaussian(2.6, 1.1, 70), disk(3.3), motion(13, 25)])
+@pytest.mark.parametrize("noise", [0.0, 0.004, 0.016])
+def test_noise_under_a_known_blur(camera: Image, astronaut: Image, kernel: Kernel, noise: float) -> None:
+    rng = np.random.default_rng(3)
+    for image in (camera, astronaut):
+        blurred = convolve(image, kernel)
+        found = periodogram(quantise(blurred + rng.normal(0, noise, blurred.shape).astype(np.float32)))
+        assert found is not None
+        assert noise_under(found, kernel) == pytest.approx(np.hypot(noise, 1 / (255 * 12**0.5)), rel=0.15)
+
+
+def test_no_noise_where_nothing_is() -> None:
+    found = periodogram(np.full((80, 80, 3), 0.5, np.float32))
+    assert found is not None
+    assert noise_under(found, disk(2.0)) == 0
 
 
 def test_oblique_gaussian(astronaut: Image) -> None:

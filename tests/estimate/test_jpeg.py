@@ -10,7 +10,8 @@ import unblur
 from unblur.estimate import jpeg, noise_level, noise_sigma, quality_noise
 from unblur.image import from_array, to_array
 from unblur.metrics import gain, psnr
-from unblur.physics.convolve import gaussian_blur
+from unblur.physics.convolve import convolve, gaussian_blur
+from unblur.physics.kernels import disk
 
 
 def compressed(pixels, quality):
@@ -46,6 +47,27 @@ def test_the_level_is_the_larger_of_the_two(soft):
     pixels = from_array(compressed(soft, 75))
     assert noise_level(pixels) == pytest.approx(1.5 * jpeg(pixels).noise)
     assert noise_level(from_array(soft)) == noise_sigma(from_array(soft))
+
+
+@pytest.fixture
+def noisy(astronaut, rng):
+    """Out of focus, noise of 0.014, and a compression that keeps its coarser half."""
+    image = convolve(astronaut, disk(5.0))
+    image += rng.normal(0, 0.014, image.shape).astype(np.float32)
+    return compressed(to_array(image, np.uint8), 92)
+
+
+def test_the_spectrum_shows_the_noise_that_jpeg_hides(noisy):
+    image = from_array(noisy)
+    assert noise_level(image) < 0.009
+    assert noise_level(image, disk(5.0)) == pytest.approx(0.014, rel=0.2)
+
+
+def test_a_noisy_compressed_picture_is_not_made_worse(noisy, astronaut):
+    result, truth = unblur.restore(noisy), to_array(astronaut, np.uint8)
+    assert result.blur.kind == "disk"
+    before, after = (psnr(truth, x, data_range=255) for x in (noisy, result.image))
+    assert gain(after, before) > 1.0
 
 
 def test_the_noise_of_a_quality(soft):

@@ -108,16 +108,18 @@ def analyse(image: Image, *, map: bool = False) -> Estimate:  # noqa: A002
     Raises ImageError for what is no image.
     """
     check_image(image)
-    noise = noise_level(image)
     local = blur_map(image) if map else None
     found = spectrum(image)
     if (thumbnail := likely_gaussian(image)) is not None:
         return _of_thumbnail(thumbnail, sharpness_of(found) if found else 0.0, local)
     if found is None:
+        noise = noise_level(image)
         return Estimate(Blur("none", confidence=0.0, noise=noise), 0.0, 0.0, noise, map=local)
     gaussian = sigma_at(image, found)
     motion = motion_of(image, found)
-    blur = replace(_kind_of(image, found, gaussian, motion), noise=noise)
+    blur = _kind_of(image, found, gaussian, motion)
+    noise = noise_level(image, blur.kernel)
+    blur = replace(blur, noise=noise)
     angle, length = (None, None) if motion is None else (motion.angle, motion.length)
     if blur.kind == "motion":
         angle, length = blur.parameters["angle"], blur.parameters["length"]

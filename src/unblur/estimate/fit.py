@@ -85,10 +85,15 @@ _WHOLE = replace(_FAMILIES["round"], reach=(0.8,))
 
 @dataclass(frozen=True, eq=False)
 class Periodogram:
-    """Mean power density of large windows of a picture. power: (side, side // 2 + 1). floor: that of rounding."""
+    """Mean power density of the luma of large windows of a picture.
+
+    power: (side, side // 2 + 1). floor: that of rounding. noise_gain: power of luma noise for each unit of channel
+    noise variance.
+    """
 
     power: Floats32
     floor: float
+    noise_gain: float
 
     @property
     def side(self) -> int:
@@ -111,14 +116,20 @@ def periodogram(image: Image) -> Periodogram | None:
     windows -= np.tensordot(windows, square / square.sum(), 2)[:, None, None]
     found = scipy.fft.rfft2(windows * (square / np.sqrt(np.square(square).sum())))
     power = (np.square(found.real) + np.square(found.imag)).mean(axis=0)
-    return Periodogram(power, max(noise_floor(image)[0], 1e-10))
+    floor, gain = noise_floor(image)
+    return Periodogram(power, max(floor, 1e-10), gain)
 
 
 class Fit(NamedTuple):
-    """The numbers that were found, and how badly they explain the periodogram: comparable between kinds."""
+    """The numbers that were found, and how badly they explain the periodogram: comparable between kinds.
+
+    noise: standard deviation of the luma's noise, rounding included, at the frequencies where it begins to hide the
+    picture; [0, 1] units.
+    """
 
     numbers: tuple[float, ...]
     deviance: float
+    noise: float
 
 
 def refine(found: Periodogram, kind: str, numbers: tuple[float, ...]) -> Fit | None:
@@ -129,6 +140,16 @@ def refine(found: Periodogram, kind: str, numbers: tuple[float, ...]) -> Fit | N
     None where the fit wanders off: then what was given is not the blur, or not to be had from the spectrum.
     """
     return _refine(found, _FAMILIES[kind], numbers)
+
+
+def noise_under(found: Periodogram, kernel: Kernel) -> float:
+    """Standard deviation of the noise of a picture that `kernel` has blurred, in [0, 1] units; 0 for a flat one.
+
+    It is that of white noise as strong as what is left at the frequencies where the blur has left as little of the
+    picture: with the error of JPEG, which the finest frequencies do not show, and what the kernel does not explain.
+    """
+    fit = _refine(found, _Family(lambda _: kernel, (), ()), ())
+    return fit.noise / found.noise_gain**0.5 if fit else 0.0
 
 
 class Truncated(NamedTuple):
@@ -215,7 +236,11 @@ def _refine(
         state, at, fell, best, damping = new_state, new_at, best - new, new, damping / 10
         if fell < _SMALL:
             break
-    return Fit((*np.exp(at[:lengths]).tolist(), *(at[lengths:] % 180).tolist()), best)
+    signal, noise = model(state, losses(at))
+    noise += found.floor
+    doubt = signal * noise / np.square(signal + noise)
+    level = float(doubt @ noise / max(float(doubt.sum()), 1e-9)) ** 0.5
+    return Fit((*np.exp(at[:lengths]).tolist(), *(at[lengths:] % 180).tolist()), best, level)
 
 
 def _first_state(data: Floats32, loss: Floats32, shapes: Floats32, floor: float) -> Floats:
@@ -237,9 +262,10 @@ def _log_slopes(
     losses: Callable[[Floats], Floats32], at: Floats, nudges: tuple[float, ...], share: Floats32
 ) -> Floats32:
     """How the log of the model changes with each number of the blur. share: of the signal. Shape: (cells, numbers)."""
-    steps = np.diag(nudges)
-    logs = np.stack([np.log(losses(at + step) / losses(at - step)) for step in steps], axis=1)
-    return share * logs / (2 * np.array(nudges, np.float32))
+    slopes = np.empty((len(share), len(nudges)), np.float32)
+    for column, nudge, step in zip(slopes.T, nudges, np.diag(nudges), strict=True):
+        column[:] = share[:, 0] * np.log(losses(at + step) / losses(at - step)) / (2 * nudge)
+    return slopes
 
 
 def _places(length: int, side: int) -> list[int]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from unblur.estimate.fit import noise_under, periodogram
 from unblur.estimate.jpeg import jpeg
 from unblur.image import Image
+from unblur.physics.blur import Kernel
 
 #: Side of a cell in pixels, and which quantile of the cells decides.
 _CELL, _FLATTEST = 16, 0.1
@@ -18,6 +20,10 @@ _UNEVEN = 1.5
 #: Compression at a high quality keeps the coarser half of a picture's noise, which the mask hardly sees: so many times
 #: what it sees is there, in the median over qualities of 95 and noise of 0.003 to 0.02.
 _KEPT = 2.0
+
+#: The spectrum may say that there is so many times more noise, up to the second number; beyond, it is a slope of the
+#: picture, or of JPEG's error, that is taken for noise.
+_MORE, _MOST = 3.0, 0.02
 
 #: Noise does not show where the picture is clipped: cells with more than this share of black or white pixels do not
 #: count, as long as this share of the cells is left.
@@ -42,13 +48,18 @@ def noise_sigma(image: Image) -> float:
     return float(np.mean([_plane_noise(image[rows, columns, c]) for c in range(channels)]))
 
 
-def noise_level(image: Image) -> float:
+def noise_level(image: Image, kernel: Kernel | None = None) -> float:
     """The standard deviation that a deconvolution should reckon with, in [0, 1] units: `noise_sigma`, or JPEG's.
 
-    What JPEG leaves behind is no noise where the picture is flat, and more than noise where it is not.
+    What JPEG leaves behind is no noise where the picture is flat, and more than noise where it is not. kernel: what
+    the picture was blurred by, where that is known; the noise then is at least what stands in the spectrum where the
+    blur has taken the picture away.
     """
     seen, found = noise_sigma(image), jpeg(image)
-    return max(_KEPT * seen, _UNEVEN * found.noise) if found else seen
+    level = max(_KEPT * seen, _UNEVEN * found.noise) if found else seen
+    if kernel is None or (fine := periodogram(image)) is None:
+        return level
+    return max(level, min(noise_under(fine, kernel), _MORE * level, _MOST))
 
 
 def _middle(length: int, most: int = 1024) -> slice:

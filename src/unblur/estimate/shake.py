@@ -109,9 +109,9 @@ def shake_blur(image: Image) -> Blur:
     Its noise is what a deconvolution should reckon with. Raises ImageError for what is no image.
     """
     kernel, confidence = shake_kernel(image)
-    noise = noise_level(image)
     if len(kernel) == 1:
-        return Blur("none", confidence=confidence, noise=noise)
+        return Blur("none", confidence=confidence, noise=noise_level(image))
+    noise = noise_level(image, kernel)
     return Blur(
         "shake", {"size": len(kernel)}, kernel, confidence=confidence, noise=max(noise, _KERNEL_NOISE)
     )
