@@ -14,8 +14,11 @@ from unblur.errors import OptionError
 from unblur.image import Image
 from unblur.physics.blur import Kernel
 
-#: Where the power law is read: cycles per pixel, below which a single structure decides.
-_LOWEST, _RINGS = 0.01, 24
+#: Where the power law is read, in rings of cycles per pixel: below, a single structure decides; 0.71 is the corner.
+_LOWEST, _HIGHEST, _RINGS = 0.01, 0.75, 24
+
+#: A ring of fewer terms is too rough to count, and a slope is read from no fewer rings.
+_FEWEST_TERMS, _FEWEST_RINGS = 8, 4
 
 #: The mean exponent of natural images, where there is too little to read one from.
 _EXPONENT = 2.3
@@ -94,10 +97,10 @@ def fit_power_laws(canvas: Canvas, planes: Planes, noise: float) -> list[PowerLa
     """
     pixels = planes[0].size
     f = frequencies(canvas.grid)
-    edges = np.geomspace(_LOWEST, 0.75, _RINGS + 1)
+    edges = np.geomspace(_LOWEST, _HIGHEST, _RINGS + 1)
     ring = np.digitize(f, edges).ravel()  # 0 is below the first edge
     terms = np.bincount(ring, minlength=_RINGS + 2)[1 : _RINGS + 1]
-    full = terms >= 8
+    full = terms >= _FEWEST_TERMS
 
     def means(values: NDArray[Any]) -> NDArray[np.float64]:
         sums = np.bincount(ring, values.ravel(), _RINGS + 2)[1 : _RINGS + 1]
@@ -113,7 +116,7 @@ def fit_power_laws(canvas: Canvas, planes: Planes, noise: float) -> list[PowerLa
             laws.append(PowerLaw(max(float(plane.var()), noise**2) * _FLATTEST, _EXPONENT))
             continue
         sharp = np.log((power[clear] - noise**2) / passed[clear])
-        if clear.sum() >= 4:
+        if clear.sum() >= _FEWEST_RINGS:
             exponent = float(np.clip(-np.polyfit(middle[clear], sharp, 1)[0], 1.0, 5.0))
         else:
             exponent = _EXPONENT

@@ -32,8 +32,9 @@ _NOTHING = -60.0
 #: Mean log power of white noise, and how far it may lie from there; the same for the error of JPEG.
 _WHITE_LEVEL, _WHITE_SPREAD, _JPEG_SPREAD = -10.0, 2.5, 1.2
 
-#: The same for the rounding noise of smooth pictures, against that of others.
-_WEAKER, _WEAKER_SPREAD = -0.7, 0.7
+#: The same for the rounding noise of smooth pictures, against that of others; how fast it falls with frequency, and the
+#: share of it that is white nevertheless.
+_WEAKER, _WEAKER_SPREAD, _FALLING, _STILL_WHITE = -0.7, 0.7, 0.3, 0.05
 
 #: Log evidence, apart from sampling, at which a picture is half trusted, and how fast trust falls around it. One
 #: photograph in a hundred has less than -50; few have less than -100, and their sigma is often wrong.
@@ -108,7 +109,7 @@ def _noises(found: Spectrum, noise: float | None) -> list[_Noise]:
     if noise is not None:
         fixed = max(floor, found.noise_gain * noise**2)
         return [_Noise(fixed, flat, flat, 0.0, _NOTHING, 0.01, 0.0, _NOTHING)]
-    fall = 0.3 * (np.log(RING_CENTRES).mean() - np.log(RING_CENTRES))
+    fall = _FALLING * (np.log(RING_CENTRES).mean() - np.log(RING_CENTRES))
     weak = float(np.log(floor)) + _WEAKER
     jpeg, jpeg_free = (
         np.interp(RING_CENTRES / found.scale, RING_CENTRES, one) for one in (known.jpeg, known.jpeg_factor)
@@ -118,9 +119,9 @@ def _noises(found: Spectrum, noise: float | None) -> list[_Noise]:
     )
     noises = [
         _Noise(floor, flat, flat, 0.0, _NOTHING, 0.01, 0.0, _NOTHING),
-        _Noise(0.05 * floor, fall, fall, 0.0, weak, _WEAKER_SPREAD, _LOG_ODDS["smooth"], weak),
+        _Noise(_STILL_WHITE * floor, fall, fall, 0.0, weak, _WEAKER_SPREAD, _LOG_ODDS["smooth"], weak),
     ]
-    # The last ring is all noise, or half of the rings are.
+    # Newton's method sets out from where the faintest ring is nearly all noise, or half of the rings are.
     for level in (found.rings.min() * 0.74, np.median(found.rings[RINGS // 2 :])):
         start = float(np.log(max(level, floor)))
         noises += [

@@ -35,8 +35,12 @@ LARGEST, _SMALLEST = 35, 5
 #: Pixels on a side of the crop that is looked at, and of the least picture that tells anything.
 CROP, _LEAST = 320, 32
 
-#: A pixel from here on is saturated: what would have been there is not known.
-_SATURATED = 254 / 255
+#: A pixel from here on is saturated: what would have been there is not known. On a coarser scale a pixel is known that
+#: is made of known ones by at least this share.
+_SATURATED, _KNOWN = 254 / 255, 0.99
+
+#: A picture whose grey levels span less than this is flat.
+_CONTRAST = 4 / 255
 
 _SHRINK = 0.5**0.5
 
@@ -52,10 +56,12 @@ _PENALTY, _FILLED = 1e5, (5, 11, 17)
 #: Weights of the kernel's squared norm: two opinions, the first of which is the answer.
 _RIDGES = (2.0, 5.0)
 
-#: Weights of a kernel below this share of its largest are none, and pieces of it below this share of the whole.
-_FAINT, _SPECK = 0.05, 0.1
+#: Weights of a kernel below this share of its largest are none, and pieces of it below this share of the whole. What
+#: moving it by a fraction of a pixel rings with is below the third share.
+_FAINT, _SPECK, _RINGING = 0.05, 0.1, 0.01
 
-_CG_STEPS = 20
+#: Conjugate gradients stop after so many steps, or when the squared residual has fallen to this share.
+_CG_STEPS, _CG_SMALL = 20, 1e-10
 
 _TINY = 1e-12
 
@@ -93,7 +99,7 @@ def shake_kernel(image: Image, *, size: int | None = None) -> Shake:
         raise OptionError(f"size: expected an odd number of pixels from {_SMALLEST} on, got {size}")
     plane, known = informative_crop(luma(image), image.max(axis=2) < _SATURATED)
     size = min(size, (min(plane.shape) // 3) // 2 * 2 - 1)
-    if min(plane.shape) < _LEAST or float(np.ptp(plane)) < 4 / 255 or not known.any():
+    if min(plane.shape) < _LEAST or float(np.ptp(plane)) < _CONTRAST or not known.any():
         return Shake(delta(), 0.0)
     with ThreadPoolExecutor(min(cores(), len(_RIDGES))) as pool:
         found = list(pool.map(lambda ridge: _estimate(plane, known, size, ridge), _RIDGES))
@@ -190,7 +196,7 @@ def _estimate(plane: Plane, known: NDArray[np.bool_], size: int, ridge: float) -
             kernel = _resized(kernel, side)
         seen = _smaller(plane, factor)
         shown = (
-            np.ones(seen.shape, bool) if known.all() else _smaller(known.astype(np.float32), factor) > 0.99
+            np.ones(seen.shape, bool) if known.all() else _smaller(known.astype(np.float32), factor) > _KNOWN
         )
         canvas = _Canvas(seen, shown, side)
         for _ in range(_TURNS if scale else _LAST_TURNS):
@@ -269,7 +275,7 @@ class _Canvas:
             residual = (wanted - product(kernel)) * free
             direction, squared = residual, float(np.square(residual).sum())
             for _ in range(_CG_STEPS):
-                if squared <= 1e-10 * float(np.square(wanted).sum()):
+                if squared <= _CG_SMALL * float(np.square(wanted).sum()):
                     break
                 image = product(direction) * free
                 length = squared / float((direction * image).sum())
@@ -345,7 +351,7 @@ def _moved_to_centre(kernel: Field) -> Field:
 def _centred(kernel: Field) -> Kernel:
     """The kernel with its centroid at the centre, to a fraction of a pixel, on as few pixels as hold it."""
     moved = ndimage.shift(np.pad(kernel, 2), -_off_centre(kernel), order=3)
-    moved = np.where(moved < 0.01 * moved.max(), 0, moved)
+    moved = np.where(moved < _RINGING * moved.max(), 0, moved)
     middle = len(moved) // 2
     reach = int(np.abs(np.argwhere(moved) - middle).max())
     inside = slice(middle - reach, middle + reach + 1)
