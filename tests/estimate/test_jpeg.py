@@ -8,10 +8,10 @@ import pyvips
 
 import unblur
 from unblur.estimate import jpeg, noise_level, noise_sigma, quality_noise
-from unblur.image import from_array, to_array
+from unblur.image import from_array, quantise, to_array
 from unblur.metrics import gain, psnr
 from unblur.physics.convolve import convolve, gaussian_blur
-from unblur.physics.kernels import disk
+from unblur.physics.kernels import disk, motion
 
 
 def compressed(pixels, quality):
@@ -61,6 +61,12 @@ def test_the_spectrum_shows_the_noise_that_jpeg_hides(noisy):
     image = from_array(noisy)
     assert noise_level(image) < 0.009
     assert noise_level(image, disk(5.0)) == pytest.approx(0.014, rel=0.2)
+
+
+def test_a_wrong_kernel_is_not_taken_for_noise(astronaut):
+    image = quantise(convolve(astronaut, motion(15, 30)))
+    assert noise_level(image, motion(15, 30)) < 0.002
+    assert noise_level(image, motion(15, 120)) == noise_level(image)
 
 
 def test_a_noisy_compressed_picture_is_not_made_worse(noisy, astronaut):

@@ -25,6 +25,10 @@ _KEPT = 2.0
 #: picture, or of JPEG's error, that is taken for noise.
 _MORE, _MOST = 3.0, 0.02
 
+#: With so many times more, and no JPEG, it is the kernel that is wrong. Reckoned as noise, that would pass for a good
+#: restoration where the result is checked.
+_UNEXPLAINED = 4.0
+
 #: Noise does not show where the picture is clipped: cells with more than this share of black or white pixels do not
 #: count, as long as this share of the cells is left.
 _CLIPPED, _LEFT = 0.1, 0.1
@@ -59,7 +63,10 @@ def noise_level(image: Image, kernel: Kernel | None = None) -> float:
     level = max(_KEPT * seen, _UNEVEN * found.noise) if found else seen
     if kernel is None or (fine := periodogram(image)) is None:
         return level
-    return max(level, min(noise_under(fine, kernel), _MORE * level, _MOST))
+    under = noise_under(fine, kernel)
+    if found is None and under > _UNEXPLAINED * level:
+        return level
+    return max(level, min(under, _MORE * level, _MOST))
 
 
 def _middle(length: int, most: int = 1024) -> slice:
