@@ -39,6 +39,17 @@ def test_rows(cifar, tmp_path):
     assert told["megapixels_per_second"] == pytest.approx(12 * 1024e-6 / told["seconds"])
 
 
+def test_one_of_a_few_known_blurs(photos, tmp_path):
+    rows = judged("reds-k7", photos, tmp_path, ["wiener"], limit=2).rows
+    estimated, among = by_name(rows)["wiener@estimated"], by_name(rows)["wiener@among"]
+    assert among["blind"]
+    assert among["kernel_distance"] < 1e-9 < estimated["kernel_distance"]
+    nearly_sharp = judged("reds-k3", photos, tmp_path, ["wiener@among"], limit=2).rows[0]
+    assert nearly_sharp["gain_mean"] == 0
+    with pytest.raises(OptionError, match="more blurs than can be counted"):
+        run.choose(["wiener@among"], suites.get("mixed-u8"))
+
+
 def test_the_numbers_are_those_of_the_metrics(cifar, tmp_path):
     row = judged("cifar-u03-u8", cifar, tmp_path, ["blurred"]).rows[0]
     samples = suites.open_samples(suites.get("cifar-u03-u8"), cifar)
@@ -109,7 +120,9 @@ def test_an_interrupted_run_goes_on(photos, tmp_path, monkeypatch):
     shown = []
     real = run._restored
     monkeypatch.setattr(engine, "restore_many", true)
-    monkeypatch.setattr(run, "_restored", lambda who, chunk: shown.append(who.name) or real(who, chunk))
+    monkeypatch.setattr(
+        run, "_restored", lambda suite, who, chunk: shown.append(who.name) or real(suite, who, chunk)
+    )
     again = judged("mixed-u8", photos, tmp_path / "cut", ["wiener@true"])
     name = "mixed-u8/wiener@true.jsonl"
     assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

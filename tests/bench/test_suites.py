@@ -3,6 +3,7 @@ import pytest
 
 from unblur import files
 from unblur.bench import suites
+from unblur.datasets import folder
 from unblur.errors import FileError, OptionError
 from unblur.image import from_array, to_array
 from unblur.physics.convolve import convolve
@@ -84,6 +85,14 @@ def test_the_union_has_each_picture_with_both_kernels(photos):
     assert samples[0].sharp.shape == (256, 448, 3)
     alone = opened("reds-k11", photos)
     assert (alone[0].blurred == samples[1].blurred).all()
+
+
+def test_upright_pictures_are_turned_not_enlarged(tmp_path, crops):
+    upright = np.ascontiguousarray(np.rot90(np.hstack([crops[0], crops[1]])))
+    assert upright.shape[0] > upright.shape[1]
+    files.save(upright, tmp_path / "upright.png")
+    seen = opened("reds-k3", tmp_path)[0].sharp
+    assert (seen == folder.fit(np.ascontiguousarray(np.rot90(upright)), 256, 448)).all()
 
 
 def test_frames_of_reds_come_first_and_whole(tmp_path, crops):

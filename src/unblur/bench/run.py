@@ -29,6 +29,7 @@ from unblur.bench.loss import level_loss
 from unblur.bench.suites import Pixels, Sample, Samples, Suite, open_samples
 from unblur.datasets.common import some
 from unblur.errors import FileError, InputError, MissingExtraError, OptionError, OutputError
+from unblur.estimate.choice import likeliest
 from unblur.estimate.temporal import Moment, steady
 from unblur.image import from_array, to_array
 from unblur.methods import METHODS, Method
@@ -60,7 +61,7 @@ BLURRED = "blurred"
 #: Deconvolution with the true kernel against which Levin's error ratio is taken.
 RATIO_OF = "total-variation@true"
 
-TRUE, ESTIMATED, STEADY = "@true", "@estimated", "@steady"
+TRUE, ESTIMATED, STEADY, AMONG = "@true", "@estimated", "@steady", "@among"
 
 #: Pictures kept to look at: the same for every method, and the worst and the best of each.
 GRID, EXTREMES = 6, 2
@@ -82,13 +83,15 @@ class Entrant:
     """A row of the table before it is judged.
 
     name: as the row is called. method: as the engine knows it, "" for the blurred input. told: whether it gets the
-    true blur. steady: whether its estimates are made steady over the frames of a clip.
+    true blur. steady: whether its estimates are made steady over the frames of a clip. among: whether it knows the few
+    blurs that occur in the suite, and takes the one that is nearest to its estimate.
     """
 
     name: str
     method: str = ""
     told: bool = False
     steady: bool = False
+    among: bool = False
 
 
 class Chosen(NamedTuple):
@@ -120,7 +123,7 @@ def choose(wanted: Sequence[str] | None, suite: Suite, say: Say = lambda line: N
     lacking: list[str] = []
     for name in (name for name in names if name != BLURRED):
         bare, told = next(
-            ((name.removesuffix(end), end) for end in (TRUE, ESTIMATED, STEADY) if name.endswith(end)),
+            ((name.removesuffix(end), end) for end in (TRUE, ESTIMATED, STEADY, AMONG) if name.endswith(end)),
             (name, ""),
         )
         row = _row(bare)
@@ -132,6 +135,8 @@ def choose(wanted: Sequence[str] | None, suite: Suite, say: Say = lambda line: N
             raise OptionError(f"{name}: nobody knows the true blur of {suite.name}")
         if told == STEADY and not suite.clip:
             raise OptionError(f"{name}: the pictures of {suite.name} are not frames of a clip")
+        if told == AMONG and not suite.among:
+            raise OptionError(f"{name}: {suite.name} has more blurs than can be counted")
         if not _ready((bare,) if row is None else row.models):
             lacking.append(bare)
         else:
@@ -163,7 +168,9 @@ def _entrants(bare: str, told: str, suite: Suite) -> list[Entrant]:
         )
         if suite.clip and row.needs_blur:
             variants.append(STEADY)
-    return [Entrant(bare + one, bare, one == TRUE, one == STEADY) for one in variants]
+        if suite.among and _is_solver(row):
+            variants.append(AMONG)
+    return [Entrant(bare + one, bare, one == TRUE, one == STEADY, one == AMONG) for one in variants]
 
 
 def _default(suite: Suite) -> list[str]:
@@ -295,13 +302,13 @@ def _one(
     supervised = [path for path in _weights(entrant) if suite.loss and _card(path).family == suite.loss]
     album = _Album(count)
     if _weights(entrant):
-        _restored(entrant, [samples[0]])  # what is loaded once does not count
+        _restored(suite, entrant, [samples[0]])  # what is loaded once does not count
     with _appending(part, lines) as file:
         for start in range(len(lines), count, suite.chunk):
             chunk = [samples[index] for index in range(start, min(start + suite.chunk, count))]
             fresh = []
             for offset, (sample, (output, found, ran, seconds)) in enumerate(
-                zip(chunk, _restored(entrant, chunk), strict=True)
+                zip(chunk, _restored(suite, entrant, chunk), strict=True)
             ):
                 index = start + offset
                 line = _line(suite, samples.names[index], index, sample, output, entrant, found, ran, base)
@@ -314,7 +321,7 @@ def _one(
             file.flush()
             step(len(lines))
     seconds = math.fsum(line.pop("seconds") for line in lines)
-    chosen = album.fill(lines, lambda index: _restored(entrant, [samples[index]])[0][0])
+    chosen = album.fill(lines, lambda index: _restored(suite, entrant, [samples[index]])[0][0])
     flavours = _flavours(suite, samples, album)
     _save_pictures(folder, name, samples, {index: album.outputs[index] for index in chosen})
     _write(final, "".join(_dump(line) + "\n" for line in lines))
@@ -333,28 +340,33 @@ def _one(
     return lines, whole
 
 
-def _restored(entrant: Entrant, chunk: Sequence[Sample]) -> list[tuple[Pixels, Blur | None, str, float]]:
+def _restored(
+    suite: Suite, entrant: Entrant, chunk: Sequence[Sample]
+) -> list[tuple[Pixels, Blur | None, str, float]]:
     """What comes out for each sample, the blur that was found, what ran, and the seconds it took."""
     if not entrant.method:
         return [(sample.blurred, None, "none", 0.0) for sample in chunk]
-    if entrant.steady:
-        return _restored_steadily(entrant, chunk)
+    if entrant.steady or entrant.among:
+        return _restored_by_choice(suite, entrant, chunk)
     blurs = [sample.blur for sample in chunk] if entrant.told else None
     results = engine.restore_many([sample.blurred for sample in chunk], entrant.method, blurs)
     return [(result.image, result.blur, result.method, result.seconds) for result in results]
 
 
-def _restored_steadily(
-    entrant: Entrant, chunk: Sequence[Sample]
+def _restored_by_choice(
+    suite: Suite, entrant: Entrant, chunk: Sequence[Sample]
 ) -> list[tuple[Pixels, Blur | None, str, float]]:
-    """`_restored` for the frames of one pan, by the blur that the frames around each agree on."""
+    """`_restored` by the blur that the frames of a pan agree on, or that is nearest to the estimate of a few."""
     started = time.perf_counter()
     row = methods.get(entrant.method)
-    seen = (row.find(from_array(engine.sample(sample.blurred))) for sample in chunk)
-    agreed = list(steady((sample, Moment(blur)) for sample, blur in zip(chunk, seen, strict=True)))
+    seen = [row.find(from_array(engine.sample(sample.blurred))) for sample in chunk]
+    if entrant.among:
+        chosen = list(zip(chunk, (likeliest(blur, suite.among) for blur in seen), strict=True))
+    else:
+        chosen = list(steady((sample, Moment(blur)) for sample, blur in zip(chunk, seen, strict=True)))
     finding = (time.perf_counter() - started) / len(chunk)
     done: list[tuple[Pixels, Blur | None, str, float]] = []
-    for sample, blur in agreed:
+    for sample, blur in chosen:
         if blur.kind == "none":
             done.append((sample.blurred, blur, "none", finding))
         else:

@@ -89,7 +89,7 @@ class Suite:
     protocol: of the scores. cap: on a picture's PSNR in dB. gain_cap: PSNR above which nothing is won or lost.
     kinds: the blurs that occur, none where nothing is blurred. told: whether the true blur is known. layout: what
     --data must hold. shape: (H, W) of every picture, where it is fixed. chunk: pictures that are restored together.
-    clip: whether those are frames of a clip, in order.
+    clip: whether those are frames of a clip, in order. among: all blurs that occur, where they are a few known ones.
     loss: the family of networks whose report prints a loss here.
     """
 
@@ -105,6 +105,7 @@ class Suite:
     shape: tuple[int, int] | None = None
     chunk: int = 1
     clip: bool = False
+    among: tuple[Blur, ...] = ()
     loss: str = ""
 
 
@@ -252,6 +253,9 @@ def _on_pictures(
     def make(index: int) -> Sample:
         pixels = pictures[index // each]
         if shape is not None:
+            if not squeeze and (pixels.shape[0] > pixels.shape[1]) != (shape[0] > shape[1]):
+                # Upright in a wide frame, it would have to be enlarged, and what is enlarged is not sharp.
+                pixels = np.ascontiguousarray(np.rot90(pixels))
             # Whole frames of REDS are reduced, as they were for the published network; others are cut to the aspect.
             pixels = as_rgb(resize(pixels, *shape) if squeeze else folder.fit(pixels, *shape))
         return _degraded(pixels, degradations[index % each], index)
@@ -418,10 +422,17 @@ def _cifar_suite(name: str, about: str, protocol: str) -> Suite:
     return Suite(name, about, _CIFAR, opener, ("gaussian",), protocol, shape=(32, 32), chunk=128)
 
 
+#: The blurs of report 002: one network was to undo them all.
+_REDS_BLURS = tuple(
+    Blur("gaussian", {"sigma": sigma}, kernels.gaussian(sigma, size=size))
+    for size, sigma in ((3, 0.3), (7, 1.0), (11, 1.6))
+)
+
+
 def _reds_blur(name: str, about: str, degradations: tuple[str, ...], **caps: float) -> Suite:
     shape = (256, 448)
     opener = partial(_on_pictures, degradations=degradations, shape=shape, frames=True)
-    return Suite(name, about, _FRAMES, opener, ("gaussian",), shape=shape, **caps)  # type: ignore[arg-type]
+    return Suite(name, about, _FRAMES, opener, ("gaussian",), shape=shape, among=_REDS_BLURS, **caps)  # type: ignore[arg-type]
 
 
 SUITES: Mapping[str, Suite] = MappingProxyType(
