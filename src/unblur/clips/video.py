@@ -41,10 +41,11 @@ class Target(NamedTuple):
     options: Mapping[str, str]
 
 
-# The threads are fixed: what is written depends on their number. There are no B-frames, so that packets come in the
-# order of the frames and need no times of their own; a short look-ahead bounds the memory.
-_H264 = {"crf": "14", "preset": "medium", "bf": "0", "rc-lookahead": "10", "threads": "4"}
-_VP9 = {"crf": "16", "b": "0", "cpu-used": "4", "row-mt": "0", "lag-in-frames": "0", "threads": "4"}
+# One thread, so that nothing depends on how threads are scheduled; encoding takes little time next to restoring. There
+# are no B-frames, so that packets come in the order of the frames and need no times of their own; a short look-ahead
+# bounds the memory.
+_H264 = {"crf": "14", "preset": "medium", "bf": "0", "rc-lookahead": "10", "threads": "1"}
+_VP9 = {"crf": "16", "b": "0", "cpu-used": "4", "row-mt": "0", "lag-in-frames": "0", "threads": "1"}
 
 TARGETS: Mapping[str, Target] = MappingProxyType(
     {
@@ -214,8 +215,8 @@ def _pictures(container: InputContainer, path: Path) -> VideoStream:
         if not stream.disposition & Disposition.attached_pic:
             if stream.codec_context is None:
                 raise FileError(f"{path}: is of a codec that cannot be read")
-            # Quantisers are told wrong now and then where frames are decoded side by side.
-            stream.thread_type = "SLICE"
+            # With more threads quantisers are told wrong now and then.
+            stream.codec_context.thread_count = 1
             stream.codec_context.options = {"export_side_data": "venc_params"}
             return stream
     raise FileError(f"{path}: has no pictures, only {container.format.long_name}")
