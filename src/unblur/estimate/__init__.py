@@ -55,6 +55,9 @@ SURE = 0.4
 #: The network's word counts from here on; against stripes in the spectrum, from the second number on.
 LIKELY, STRIPED = 0.5, 0.8
 
+#: An oblique Gaussian is what uneven blur looks like as well: it must be surer.
+OBLIQUE = 0.7
+
 #: A blur that is less likely round than this is not taken for a round one, even where the rings would have it so.
 ROUND = 0.15
 
@@ -138,7 +141,7 @@ def _kind_of(image: Image, found: Spectrum, gaussian: Sigma, motion: Motion | No
             return Blur("shake", confidence=sure)
         if (
             kind in ("oblique", "motion")
-            and sure >= LIKELY
+            and sure >= (OBLIQUE if kind == "oblique" else LIKELY)
             and (blur := _lengthwise(fine, guess, kind, seen))
         ):
             return blur
