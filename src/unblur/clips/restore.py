@@ -155,22 +155,20 @@ def _make_segments(
 ) -> None:
     """Restore the frames that are not finished, and encode them."""
     done = len(parts.rows)
-    # A scene that begins within the history would make `steady` forget what was said last.
-    scene = next((length for length, row in enumerate(reversed(parts.rows), 1) if row["cut"]), done)
-    history = min(window, scene)
+    history = min(window, done)
     previous = Blur(parts.rows[-1]["kind"]) if done else None
     frames = steady(_moments(clip, plan, done - history), window, history=history, previous=previous)
     usual = max(round(1 / (clip.rate * clip.time_base)), 1)
     while (first := next(frames, None)) is not None:
         rows: list[Row] = []
         with video.Segment(parts.unfinished, clip, form) as segment:
-            for (frame, cut), blur in chain([first], islice(frames, SEGMENT - 1)):
+            for frame, blur in chain([first], islice(frames, SEGMENT - 1)):
                 last = (rows or parts.rows)[-1]["pts"] if rows or parts.rows else None
                 shown = (0 if last is None else last + usual) if frame.pts is None else frame.pts
                 output, about = _restore_frame(frame, blur, clip, plan)
                 # Frames that come out of order would be refused by the container.
                 shown = shown if last is None else max(shown, last + 1)
-                rows.append({"pts": shown, "duration": frame.duration or usual, "cut": cut, **about})
+                rows.append({"pts": shown, "duration": frame.duration or usual, **about})
                 segment.write(output)
                 done += 1
                 if progress is not None:
@@ -178,10 +176,8 @@ def _make_segments(
         parts.add(rows)
 
 
-def _moments(
-    clip: video.Clip, plan: Plan, start: int
-) -> Iterator[tuple[tuple[video.VideoFrame, bool], Moment]]:
-    """The frames of a clip from number `start` on, whether a scene begins with each, and its blur by itself."""
+def _moments(clip: video.Clip, plan: Plan, start: int) -> Iterator[tuple[video.VideoFrame, Moment]]:
+    """The frames of a clip from number `start` on, with the blur of each by itself."""
     before: NDArray[np.float64] | None = None
     for frame in islice(video.read(clip.path), start, None):
         seen = from_array(sample(video.to_rgb(frame, clip)))
@@ -189,8 +185,7 @@ def _moments(
         blur = plan.given or plan.row.find(seen)
         noise = noise_level(seen) if blur.noise is None else blur.noise
         blur = replace(blur, noise=max(noise, video.coding_noise(frame, clip)))
-        cut = before is not None and is_cut(before, now)
-        yield (frame, cut), Moment(blur, cut)
+        yield frame, Moment(blur, cut=before is not None and is_cut(before, now))
         before = now
 
 

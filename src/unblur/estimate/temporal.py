@@ -68,7 +68,8 @@ def steady(
         thing, moment = ahead.popleft()
         if moment.cut:
             behind.clear()
-            previous = None
+            # What was said about the end of the history is of its last scene.
+            previous = previous if number < history else None
         after = []
         for _, later in ahead:
             if later.cut:
