@@ -1,15 +1,20 @@
 """Write the cards of all networks from their specifications, keeping what training has added.
 
-    python scripts/make_cards.py
+    python scripts/make_cards.py [--bench runs/bench]
 
-Run it after a network was added or changed; a test compares the cards with the networks.
+Run it after a network was added or changed; a test compares the cards with the networks. With the results of
+`unblur bench`, the cards of networks in `weights` are told the digest of that file and how it scored.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
+from typing import Annotated, Any
 
 import tomli_w
+import typer
 
 from unblur import models, nets
 from unblur.nets.cost import bytes_per_pixel, gmacs_per_megapixel, parameters
@@ -39,7 +44,34 @@ def blur_kinds(name: str) -> tuple[str, ...]:
     return ("motion", "shake") if name in MOTION else KINDS.get(spec.report, ())
 
 
-def main() -> None:
+def trained(name: str, weights: Path, bench: Path) -> dict[str, Any]:
+    """What is known of trained weights, and how each suite in `bench` scored them."""
+    rows = [json.loads(path.read_text())["row"] for path in sorted(bench.glob(f"*/{name}.json"))]
+    results = [
+        {
+            "suite": row["suite"],
+            "protocol": row["protocol"],
+            "images": row["n"],
+            "psnr": round(row["psnr_mean"], 2),
+            "ssim": round(row["ssim_mean"], 4),
+            "mse": round(row["mse_mean"], 6),
+            "gain": round(row["gain_mean"], 2),
+        }
+        for row in rows
+    ]
+    return {
+        "trained_on": models.read_card(weights).trained_on,
+        "licence": "for research, as its training data are",
+        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "results": results,
+    }
+
+
+def main(
+    bench: Annotated[
+        Path | None, typer.Option(help="Results of `unblur bench` to take into the cards.")
+    ] = None,
+) -> None:
     FOLDER.mkdir(exist_ok=True)
     old = dict(models.cards())
     for name in nets.names():
@@ -66,10 +98,15 @@ def main() -> None:
         }
         if name in old:
             facts |= {key: value for key, value in old[name].to_dict().items() if key in LEARNED and value}
+        weights = Path("weights") / f"{name}.safetensors"
+        if bench is not None and weights.is_file():
+            found = trained(name, weights, bench)
+            # What a person wrote about the training says more than the file does.
+            facts |= {**found, "trained_on": facts.get("trained_on") or found["trained_on"]}
         kept = {key: value for key, value in facts.items() if value not in (None, "", (), {})}
         models.ModelCard(**kept)
         (FOLDER / f"{name}.toml").write_text(tomli_w.dumps(kept), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

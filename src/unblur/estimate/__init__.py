@@ -49,6 +49,9 @@ SHARP_SIGMA = 0.5
 RINGLESS = 1.6
 _RADIUS_OF_SIGMA = 1.15
 
+#: Undoing such a disk changes more than undoing a Gaussian: the blur must be surer.
+STEEP = 0.7
+
 #: Less sure than this of a kind, it is not called so.
 SURE = 0.4
 
@@ -155,7 +158,8 @@ def _kind_of(image: Image, found: Spectrum, gaussian: Sigma, motion: Motion | No
             return _cut_off(cut, sure)
         return _known("disk", sure, radius=disk.numbers[0] if disk else radius)
     if gaussian.sigma >= SHARP_SIGMA and gaussian.confidence >= SURE:
-        if gaussian.sigma < RINGLESS and (radius := _small_disk(fine, gaussian.sigma)):
+        small = gaussian.sigma < RINGLESS and gaussian.confidence >= STEEP
+        if small and (radius := _small_disk(fine, gaussian.sigma)):
             return _known("disk", gaussian.confidence, radius=radius)
         if fine and gaussian.sigma >= RINGLESS and (cut := truncated(fine, gaussian.sigma)):
             return _cut_off(cut, gaussian.confidence)
