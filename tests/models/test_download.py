@@ -87,9 +87,9 @@ def test_only_what_was_published_is_fetched(published):
 
 def test_without_a_checksum_nothing_is_fetched(published, monkeypatch):
     monkeypatch.setattr(weights, "card", models.card)
-    assert not models.card("unet20").sha256
+    assert not models.card("red30").sha256
     with pytest.raises(FileError, match="has no sha256"):
-        models.find_weights("unet20")
+        models.find_weights("red30")
 
 
 def test_a_file_that_is_not_there(published, monkeypatch):
