@@ -203,7 +203,8 @@ def test_models_as_text(unblur, saved, monkeypatch):
         size = (
             f"{card.fixed_size[1]}x{card.fixed_size[0]} only" if card.fixed_size else f"{card.size_multiple}"
         )
-        assert rest[3:-2] == [*size.split(), "all" if card.halo is None else f"{card.halo}"]
+        expected = [*size.split(), "all" if card.halo is None else f"{card.halo}"]
+        assert rest[3 : 3 + len(expected)] == expected
     weights, _, _ = saved("unet16", **OPTIONS["unet16"])
     text = unblur("models", weights).out
     assert "trained_on           nothing" in text
