@@ -22,7 +22,9 @@ RECIPES = {
 
 #: What nobody published: networks of ours, and published ones on data that stand in for others.
 OURS = tuple(
-    name for name in RECIPES if name.startswith("unblur-") or name.endswith(("/motion", "/photographs-k3-k7-k11"))
+    name
+    for name in RECIPES
+    if name.startswith("unblur-") or name.endswith(("/motion", "/photographs-k3-k7-k11"))
 )
 
 #: What the quick tests try: small networks, on every kind of data.
