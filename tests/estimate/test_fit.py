@@ -108,3 +108,12 @@ def test_a_whole_gaussian_is_not_cut_off(astronaut: Image, sigma: float) -> None
     assert found.kind == "gaussian"
     assert found.kernel is not None
     assert found.kernel.shape == gaussian(found.parameters["sigma"]).shape
+
+
+@pytest.mark.parametrize("sigma", [7.7, 7.8, 7.9])
+def test_a_kernel_that_grows_beyond_the_window(astronaut: Image, sigma: float) -> None:
+    found = periodogram(quantise(convolve(astronaut, gaussian(8.9)))[100:227, 100:227])
+    assert found is not None
+    assert found.side == 64
+    read = refine(found, "round", (sigma,))
+    assert read is None or read.numbers[0] == pytest.approx(sigma, rel=0.36)

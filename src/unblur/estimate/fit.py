@@ -277,9 +277,9 @@ def _places(length: int, side: int) -> list[int]:
 def _losses(family: _Family, side: int, cells: NDArray[np.intp], at: Floats) -> Floats32:
     """What a blur leaves of the power in each cell, as a tapered window sees it. Shape: as `cells`."""
     kernel = family.kernel(at)
-    reach = kernel.shape[0] - 1  # of its autocorrelation
-    size = scipy.fft.next_fast_len(2 * reach + 1, real=True)
+    size = scipy.fft.next_fast_len(2 * len(kernel) - 1, real=True)
     own = scipy.fft.irfft2(np.square(np.abs(scipy.fft.rfft2(kernel, (size, size)))), (size, size))
+    reach = min(len(kernel), side) - 1  # of the autocorrelation, as far as the window sees it
     lags = np.arange(-reach, reach + 1)
     grid = np.zeros((side, side), np.float32)
     overlap = _overlap(side)[np.abs(lags)]
