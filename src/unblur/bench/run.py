@@ -82,16 +82,23 @@ _LIBRARIES = ("numpy", "scipy", "pyvips", "onnxruntime", "openvino", "torch")
 class Entrant:
     """A row of the table before it is judged.
 
-    name: as the row is called. method: as the engine knows it, "" for the blurred input. told: whether it gets the
-    true blur. steady: whether its estimates are made steady over the frames of a clip. among: whether it knows the few
-    blurs that occur in the suite, and takes the one that is nearest to its estimate.
+    method: as the engine knows it, "" for the blurred input. variant: "" or TRUE, which gets the true blur, ESTIMATED,
+    STEADY, whose estimates are made steady over the frames of a clip, or AMONG, which knows the few blurs that occur
+    in the suite and takes the one that is nearest to its estimate.
     """
 
-    name: str
     method: str = ""
-    told: bool = False
-    steady: bool = False
-    among: bool = False
+    variant: str = ""
+
+    @property
+    def name(self) -> str:
+        """As the row is called."""
+        return self.method + self.variant if self.method else BLURRED
+
+    @property
+    def told(self) -> bool:
+        """Whether it gets the true blur."""
+        return self.variant == TRUE
 
 
 class Chosen(NamedTuple):
@@ -119,7 +126,7 @@ def choose(wanted: Sequence[str] | None, suite: Suite, say: Say = lambda line: N
     Raises OptionError for an unknown method, or where nothing is left of those asked for.
     """
     names = _default(suite) if wanted is None else list(dict.fromkeys(wanted))
-    entrants: list[Entrant] = [Entrant(BLURRED)] if BLURRED in names else []
+    entrants: list[Entrant] = [Entrant()] if BLURRED in names else []
     lacking: list[str] = []
     for name in (name for name in names if name != BLURRED):
         bare, told = next(
@@ -159,7 +166,7 @@ def _entrants(bare: str, told: str, suite: Suite) -> list[Entrant]:
     """A name as one row, or as one for each thing that a solver can be told."""
     row = _row(bare)
     if bare == BLURRED:
-        return [Entrant(BLURRED)]
+        return [Entrant()]
     if told or row is None:
         variants = [told]
     else:
@@ -170,7 +177,7 @@ def _entrants(bare: str, told: str, suite: Suite) -> list[Entrant]:
             variants.append(STEADY)
         if suite.among and _is_solver(row):
             variants.append(AMONG)
-    return [Entrant(bare + one, bare, one == TRUE, one == STEADY, one == AMONG) for one in variants]
+    return [Entrant(bare, one) for one in variants]
 
 
 def _default(suite: Suite) -> list[str]:
@@ -246,9 +253,7 @@ def judge(
     }
     _write_json(folder / "suite.json", about)
     # Everybody's gain is over the blurred input, and Levin's ratio over one known-kernel solver.
-    helpers = [Entrant(BLURRED)] + (
-        [Entrant(RATIO_OF, RATIO_OF.split("@")[0], True)] if _aligned(suite) else []
-    )
+    helpers = [Entrant()] + ([Entrant(RATIO_OF.removesuffix(TRUE), TRUE)] if _aligned(suite) else [])
     order = [*helpers, *(one for one in entrants if one not in helpers)]
     base: dict[str, list[Row]] = {}
     rows: dict[str, Row] = {}
@@ -346,7 +351,7 @@ def _restored(
     """What comes out for each sample, the blur that was found, what ran, and the seconds it took."""
     if not entrant.method:
         return [(sample.blurred, None, "none", 0.0) for sample in chunk]
-    if entrant.steady or entrant.among:
+    if entrant.variant in (STEADY, AMONG):
         return _restored_by_choice(suite, entrant, chunk)
     blurs = [sample.blur for sample in chunk] if entrant.told else None
     results = engine.restore_many([sample.blurred for sample in chunk], entrant.method, blurs)
@@ -360,7 +365,7 @@ def _restored_by_choice(
     started = time.perf_counter()
     row = methods.get(entrant.method)
     seen = [row.find(from_array(engine.sample(sample.blurred))) for sample in chunk]
-    if entrant.among:
+    if entrant.variant == AMONG:
         chosen = list(zip(chunk, (likeliest(blur, suite.among) for blur in seen), strict=True))
     else:
         chosen = list(steady((sample, Moment(blur)) for sample, blur in zip(chunk, seen, strict=True)))

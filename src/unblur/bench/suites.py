@@ -424,8 +424,8 @@ def _cifar_suite(name: str, about: str, protocol: str) -> Suite:
 
 #: The blurs of report 002: one network was to undo them all.
 _REDS_BLURS = tuple(
-    Blur("gaussian", {"sigma": sigma}, kernels.gaussian(sigma, size=size))
-    for size, sigma in ((3, 0.3), (7, 1.0), (11, 1.6))
+    degrade.degrade(np.zeros((1, 1, 1), np.float32), name, SEED)[1].blur
+    for name in ("reds-k3", "reds-k7", "reds-k11")
 )
 
 

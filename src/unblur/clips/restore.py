@@ -32,6 +32,7 @@ from unblur.errors import FileError, OptionError, OutputError
 from unblur.estimate import noise_level
 from unblur.estimate.temporal import RADIUS, Moment, colours, is_cut, steady
 from unblur.image import from_array
+from unblur.locks import locked
 from unblur.methods.network import BACKEND_VARIABLE
 from unblur.metrics.flicker import change, jumps
 from unblur.models import find_weights
@@ -304,7 +305,7 @@ def _kept(target: Path, settings: Row) -> Iterator[_Parts]:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made ({error.strerror})") from error
-    with _locked(folder):
+    with locked(folder, f"{folder}: another run is at work on this clip"):
         parts = _Parts(folder, settings)
         try:
             yield parts
@@ -313,27 +314,6 @@ def _kept(target: Path, settings: Row) -> Iterator[_Parts]:
                 shutil.rmtree(folder)
             raise
         shutil.rmtree(folder)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep other runs of this machine out of a folder. Raises OutputError where one is in."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputError(f"{folder}: another run is at work on this clip") from error
-        except OSError:  # a network folder without locks
-            pass
-        yield
-    finally:
-        os.close(lock)
 
 
 def _take_name(unfinished: Path, path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import fsspec.core
 
 from unblur.errors import FileError, MissingExtraError, OptionError, OutputError
+from unblur.locks import locked
 
 #: Under a destination: the manifest, the status and what is not finished yet.
 STATE = "_unblur"
@@ -148,27 +149,16 @@ class Store:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other runs of this machine out of a local folder meanwhile. Raises OutputError where one is in."""
-        try:
-            import fcntl
-        except ImportError:  # Windows
-            yield
-            return
         if not self.local:
             yield
             return
         path = Path(self.root, STATE, "lock")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock = path.open("w")
+            path.touch()
         except OSError as error:
             raise OutputError(f"{self.root}: cannot be written: {one_line(error)}") from error
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise OutputError(f"{self.root}: another run is at work here") from error
-            except OSError:  # a network folder without locks
-                pass
+        with locked(path, f"{self.root}: another run is at work here"):
             yield
 
 

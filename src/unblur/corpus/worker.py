@@ -39,13 +39,10 @@ class Restorer:
         from unblur import engine
 
         self._source, self._destination = Store(source), Store(destination)
-        self._options = dict(options)
         if options.get("kernel") is not None:
-            self._options["kernel"] = np.asarray(options["kernel"], np.float32)
-        probe = dict(self._options)
-        if probe.get("kernel") is None and probe.get("sigma") is None:
-            probe["sigma"] = 1.0  # or a flat picture would be left alone, and nothing be loaded
-        engine.restore(np.full((16, 16, 3), 0.5, np.float32), **probe)
+            options = {**options, "kernel": np.asarray(options["kernel"], np.float32)}
+        self._plan = engine.Plan.make(**options)
+        self._plan.load()
 
     def attempt(self, input_: str, output: str) -> dict[str, Any]:
         """Restore one picture: its row, with `error` None; or input, `error` and the `stage` that failed.
@@ -77,10 +74,10 @@ class Restorer:
         }
 
     def _restore(self, data: bytes, input_: str, output: str) -> tuple[dict[str, Any], bytes]:
-        from unblur import engine, files
+        from unblur import files
 
         picture = files.Source.open(data)
-        result = engine.restore(data, **self._options)  # the bytes: a JPEG's tables tell its noise
+        result = self._plan.restore(data)  # the bytes: a JPEG's tables tell its noise
         if result.method == "none" and input_ == output:
             restored = data  # not even encoded anew
         else:

@@ -123,8 +123,9 @@ def analyse(image: Image, *, map: bool = False) -> Estimate:  # noqa: A002
         return Estimate(Blur("none", confidence=0.0, noise=noise), 0.0, 0.0, noise, map=local)
     gaussian = sigma_at(image, found)
     motion = motion_of(image, found)
-    blur = _kind_of(image, found, gaussian, motion)
-    noise = noise_level(image, blur.kernel)
+    fine = periodogram(image)
+    blur = _kind_of(image, found, fine, gaussian, motion)
+    noise = noise_level(image, blur.kernel, fine)
     blur = replace(blur, noise=noise)
     angle, length = (None, None) if motion is None else (motion.angle, motion.length)
     if blur.kind == "motion":
@@ -132,9 +133,10 @@ def analyse(image: Image, *, map: bool = False) -> Estimate:  # noqa: A002
     return Estimate(blur, gaussian.sigma, sharpness_of(found), noise, angle, length, local)
 
 
-def _kind_of(image: Image, found: Spectrum, gaussian: Sigma, motion: Motion | None) -> Blur:
+def _kind_of(
+    image: Image, found: Spectrum, fine: Periodogram | None, gaussian: Sigma, motion: Motion | None
+) -> Blur:
     """The decision: the network tells blurs with a direction from round ones, rings tell round ones apart."""
-    fine = periodogram(image)
     seen = motion if motion is not None and motion.confidence >= SURE else None
     if min(found.side) == SIDE and found.windows >= FEWEST_WINDOWS:
         guess = guess_at(image, found)

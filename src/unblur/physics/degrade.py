@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unblur.errors import OptionError
-from unblur.image import Image, from_array, to_array
+from unblur.image import Image, from_array, rounding_noise, to_array
 from unblur.physics import kernels
 from unblur.physics.blur import NO_BLUR, Blur, Kind
 from unblur.physics.convolve import gaussian_blur, gaussian_blur_u8
@@ -27,7 +27,7 @@ from unblur.physics.varying import blur_image, grid_blur, grid_weights, rotation
 Shape: TypeAlias = tuple[int, ...]
 
 #: Standard deviation of rounding to 8 bits.
-ROUNDING = 1 / (255 * math.sqrt(12))
+ROUNDING = rounding_noise(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
