@@ -45,13 +45,15 @@ class Section(BaseModel):
 class Net(Section):
     """Which network. `options`: arguments that replace those of its preset. `start`: weights to begin with.
 
-    identity: it begins by returning its input, where its layers allow it.
+    identity: it begins by returning its input, where its layers allow it. norms: batch normalisation by the
+    statistics of each batch, or by those of the first one, fixed.
     """
 
     name: str
     options: dict[str, Any] = {}
     start: Path | None = None
     identity: bool = False
+    norms: Literal["batch", "fixed"] = "batch"
 
     @property
     def spec(self) -> Spec:

@@ -33,6 +33,7 @@ from unblur.lab.recipe import Recipe, changes, parse
 from unblur.lab.schedule import Waiting, factor
 from unblur.models.weights import METADATA_KEY
 from unblur.nets.cost import count
+from unblur.nets.norms import train_
 
 LAST, BEST, LOG, TIMING = "last.safetensors", "best.safetensors", "log.jsonl", "timing.jsonl"
 """Files of a run: the checkpoint, the weights that are kept, what happened, and how fast."""
@@ -395,7 +396,7 @@ class Run:
             with self.average.applied() if self.average is not None else contextlib.nullcontext():
                 yield
         finally:
-            self.net.train()
+            train_(self.net, fixed_norms=self.recipe.net.norms == "fixed")
 
     def _log(self, event: str, **facts: Any) -> None:
         if self.fabric.is_global_zero:

@@ -31,6 +31,7 @@ from unblur.lab.recipe import Recipe
 from unblur.lab.run import Outcome, Run, find_checkpoint
 from unblur.nets.identity import identity_
 from unblur.nets.layers import Restorer
+from unblur.nets.norms import measure_norms_, train_
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 
@@ -164,12 +165,15 @@ def make_net(fabric: Fabric, recipe: Recipe, training: Batches) -> nn.Module:
     net = recipe.net.spec.build(**recipe.net.options)
     if recipe.net.identity:
         identity_(net)
+    if recipe.net.norms == "fixed":
+        _measure_norms(net, training)
     if recipe.net.start is not None:
         checkpoint.restore_weights(net, checkpoint.load(recipe.net.start)[0], str(recipe.net.start))
     if recipe.net.spec.role == "estimator":
         _normalise(net, training)
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         net = nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]
+    train_(net, fixed_norms=recipe.net.norms == "fixed")
     return net.to(memory_format=torch.channels_last) if recipe.run.channels_last else net  # type: ignore[call-overload]
 
 
@@ -249,6 +253,13 @@ def _normalise(net: nn.Module, training: Batches, count: int = 1024) -> None:
     buffers = dict(net.named_buffers())
     buffers["mean"].copy_(mean.view(3, 1, 1))
     buffers["std"].copy_((square - mean**2).sqrt().view(3, 1, 1))
+
+
+def _measure_norms(net: nn.Module, training: Batches) -> None:
+    """Give batch normalisation the statistics of the first step's pictures."""
+    stream = training.stream()
+    measure_norms_(net, torch.cat([part.blurred.cpu() for part in next(stream)]))
+    stream.close()
 
 
 def _mixed(*numbers: int) -> int:

@@ -2,10 +2,12 @@
 
 A network that must first learn to copy a picture spends most of a short training on that. Three channels of the path at
 full size are set to carry the picture; all other weights keep their random start, but for those of the last layer.
+Batch normalisation is taken as it is in use: by the statistics of each batch the picture would not come through.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -14,19 +16,26 @@ from torch import nn
 from unblur.errors import OptionError
 from unblur.nets.gan import Generator
 from unblur.nets.mscnn import MSCNN
+from unblur.nets.norms import norms
 from unblur.nets.plain import LargeKernelCNN, ResidualBlock, ResNet
+from unblur.nets.rednet import CAESSC
+from unblur.nets.resunet import ResUNet
 from unblur.nets.srn import SRN, Scale, Twice
 from unblur.nets.unet import UNet
 
 #: Added to what comes out of a layer that starts without a signal: a ReLU at 0 would stay dead.
 _LIFT = 0.05
 
+#: Where all that a network adds comes out of a ReLU, this much of it is taken away again: it may darken as well.
+_ROOM = 0.5
+
 
 @torch.no_grad()
 def identity_(net: nn.Module) -> None:
     """Set the weights so that the network returns its input, for pictures in [0, 1].
 
-    The finer scale of `srn_reds`, which sees the sum of the picture and the coarser result, returns their mean.
+    The finer scale of `srn_reds` and `srn_cifar`, which sees the sum of the picture and the coarser result, returns
+    their mean.
     Raises OptionError for a family, or a final activation, for which there is no such start.
     """
     match net:
@@ -40,11 +49,16 @@ def identity_(net: nn.Module) -> None:
                 _sequence(level, lift=0.5)
         case Generator():
             nn.init.zeros_(net.out.weight)
-        case SRN() if len(net.scales) == 2 and any(isinstance(module, Twice) for module in net.modules()):
+        case ResUNet():
+            _resunet(net)
+        case CAESSC():
+            _caessc(net)
+        case SRN() if len(net.scales) == 2 and net.merge == "add":
             coarse, fine = net.scales
-            _scale(coarse, weight=1.0)
+            scale = _scale if any(isinstance(module, Twice) for module in net.modules()) else _normed_scale
+            scale(coarse, weight=1.0)
             # It sees the sum of the picture and the coarse result.
-            _scale(fine, weight=0.5)
+            scale(fine, weight=0.5)
         case _:
             raise OptionError(f"{type(net).__name__} cannot start as the identity; leave out net.identity")
 
@@ -65,8 +79,7 @@ def _convs(modules: nn.Module) -> list[nn.Conv2d]:
 
 
 def _ends_linear(layers: Iterable[nn.Module]) -> None:
-    last = [layer for layer in layers if not isinstance(layer, nn.Identity)][-1]
-    if isinstance(last, nn.Sigmoid):
+    if any(isinstance(layer, nn.Sigmoid) for layer in layers):
         raise OptionError(
             "a network that ends in a sigmoid cannot start as the identity; leave out net.identity"
         )
@@ -125,3 +138,66 @@ def _scale(scale: nn.Module, *, weight: float) -> None:
     _carry(out)
     out.weight *= weight
     out.bias.fill_(-_LIFT * weight)
+
+
+def _through(norm: nn.Module) -> None:
+    """The first three channels of a batch normalisation pass unchanged."""
+    assert isinstance(norm, nn.BatchNorm2d)
+    norm.weight[:3] = math.sqrt(1 + norm.eps)
+
+
+def _closed(norm: nn.Module, lift: float) -> None:
+    """The first three channels of a batch normalisation are `lift`, whatever comes in."""
+    assert isinstance(norm, nn.BatchNorm2d)
+    norm.weight[:3] = 0
+    norm.bias[:3] = lift
+
+
+def _normed(layers: Iterable[nn.Module], lift: float = _LIFT) -> int:
+    """Layers of convolution and batch normalisation carry, blocks add `lift`; returns how many blocks there are."""
+    blocks = 0
+    for layer in layers:
+        if isinstance(layer, nn.Sequential):
+            _carry(_convs(layer)[0])
+            _through(norms(layer)[0])
+        else:
+            _closed(norms(layer)[-1], lift)
+            blocks += 1
+    return blocks
+
+
+def _resunet(net: ResUNet) -> None:
+    _ends_linear(net.out.children())
+    added = _normed(net.level1) + _normed(net.up1)
+    first, last = _convs(net.out)
+    _carry(first)
+    _carry(last)
+    assert last.bias is not None
+    last.bias.fill_(-_LIFT * added)
+
+
+def _caessc(net: CAESSC) -> None:
+    _ends_linear(net.out.children())
+    _closed(norms(net.decoder[0])[0], _ROOM)
+    (last,) = norms(net.out)
+    _through(last)
+    last.bias.fill_(-_ROOM)
+
+
+def _normed_scale(scale: nn.Module, *, weight: float) -> None:
+    """One scale of `srn_cifar`, whose LeakyReLU lets a gradient through at 0; `weight`: of its input in its result."""
+    assert isinstance(scale, Scale)
+    enter, leave, rise = scale.encoder[0], scale.decoder[-1], scale.decoder[1]
+    assert isinstance(enter, nn.Sequential)
+    assert isinstance(leave, nn.Sequential)
+    *blocks, out, norm, end = leave
+    _ends_linear([end])
+    _normed([*enter, *blocks], 0.0)
+    # What comes from below is added to the three channels: nothing yet.
+    _closed(norms(rise)[-1], 0.0)
+    assert isinstance(out, nn.Conv2d)
+    assert out.bias is not None
+    _carry(out)
+    out.weight *= weight
+    out.bias.zero_()
+    _through(norm)
