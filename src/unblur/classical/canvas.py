@@ -171,7 +171,7 @@ def irfft(spectrum: Spectrum, grid: tuple[int, int]) -> Planes:
     return planes
 
 
-def in_strips(step: Callable[[slice], None], planes: Planes, arrays: int) -> None:
+def in_strips(step: Callable[[slice], None], planes: Planes | Spectrum, arrays: int) -> None:
     """Call `step` with slices of rows that cover `planes` (C, H, W), on all cores.
 
     The strips are small enough for the caches to hold as many `arrays` of the planes' width as a step works on.

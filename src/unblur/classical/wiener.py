@@ -15,9 +15,10 @@ from unblur.classical.canvas import (
     make_canvas,
     noise_level,
 )
-from unblur.classical.linear import filter_linear, solve_linear
+from unblur.classical.linear import filter_linear, solve_colours
 from unblur.classical.prior import (
     Statistics,
+    count_edged,
     expected_energy,
     gradient_power,
     measure,
@@ -71,7 +72,8 @@ def wiener(
     ratio = _balanced(noise_to_signal(laws, noise, canvas.grid), canvas.grid, prior, balance)
     ratio = ratio.astype(planes.dtype)
     if not canvas.known:
-        outside = irfft(canvas.transfer * solve_linear(canvas, planes, _OUTSIDE * ratio, steps), canvas.grid)
+        spectrum = solve_colours(canvas, planes, _OUTSIDE * ratio, steps, count_edged(laws))
+        outside = irfft(canvas.transfer * spectrum, canvas.grid)
         outside[:, : canvas.size[0], : canvas.size[1]] = planes[:, : canvas.size[0], : canvas.size[1]]
         planes = outside
     return canvas.image(rotate(rotation.T, irfft(filter_linear(canvas, planes, ratio), canvas.grid)))
