@@ -310,3 +310,31 @@ def test_cifar_with_more_pictures(data: Path, tiny: Make) -> None:
     assert held_out is not None
     assert (more.pictures, held_out.pictures) == (4622 + 2033 + 10, 816)
     assert len(set(more.source.ids.tolist()) | set(held_out.source.ids.tolist())) == 4622 + 2033 + 10 + 816
+
+
+GUIDED = ("net={name='unblur-s'}", "batch={size=4, steps=3}", "data.patches=1", "data.crop=[12, 12]")
+
+
+def test_kept_pictures_come_again_flipped(tiny: Make) -> None:
+    recipe = tiny(*GUIDED, "guide={kept=8}")
+    training, _ = batches.build(recipe)
+    taken = take(training, 9)
+    assert all(part.blurred.shape == (4, 8, 12, 12) for part in taken)
+    brightness: dict[float, set[bytes]] = {}
+    for part in taken:
+        for picture in part.sharp:
+            brightness.setdefault(round(float(picture.sum()), 3), set()).add(picture.numpy().tobytes())
+    # 36 places, 8 pictures, at most 8 views of each
+    assert len(brightness) == 8
+    assert 16 < sum(map(len, brightness.values())) <= 36
+    begun = take(batches.build(recipe)[0], 4, 1, 2)
+    assert all(same(a, b) for a, b in zip(taken[5:], begun, strict=True))
+
+
+def test_kept_pictures_are_shared_by_processes(tiny: Make) -> None:
+    recipe = tiny(*GUIDED, "augment={}", "guide={kept=6}")
+    whole = take(batches.build(recipe)[0], 3)
+    halves = [take(batches.build(recipe, rank=rank, world=2)[0], 3) for rank in (0, 1)]
+    for step, parts in enumerate(zip(*halves, strict=True)):
+        assert keys(list(parts)) == keys([whole[step]])
+        assert sum(part.share for part in parts) == 1

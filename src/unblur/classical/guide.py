@@ -9,15 +9,12 @@ import numpy as np
 
 from unblur.classical.canvas import Continuation
 from unblur.classical.prior import Statistics
-from unblur.classical.wiener import wiener
+from unblur.classical.total_variation import total_variation
 from unblur.image import Image
 from unblur.physics.blur import Kernel
 
 CHANNELS = 8
 """Picture, candidate (3 each), noise, spread."""
-
-#: Steps beyond an unknown border.
-STEPS = 6
 
 #: A map has the value 1 at this noise (standard deviation in [0, 1] units) and at this spread (pixels).
 _NOISE, _SPREAD = 0.05, 10.0
@@ -29,7 +26,6 @@ def guide(
     *,
     noise: float,
     border: Continuation = "auto",
-    steps: int = STEPS,
     statistics: Statistics | None = None,
     candidate: Image | None = None,
 ) -> Image:
@@ -37,8 +33,8 @@ def guide(
 
     Shape: (H, W, C) in, C 1 or 3, (H, W, 8) out; grey is shown as colour. kernel: None where the blur is
     unknown; then the candidate is the picture itself. noise: standard deviation in [0, 1]
-    units. border, statistics: as of `wiener`, `steps` its iterations. candidate: where another deconvolution has
-    made it already.
+    units. border, statistics: as of `total_variation`, which makes the candidate. candidate: where another
+    deconvolution has made it already.
     Raises ImageError, KernelError or OptionError.
     """
     shown = np.empty((*image.shape[:2], CHANNELS), np.float32)
@@ -49,9 +45,7 @@ def guide(
         shown[:, :, 7] = 0.0
     else:
         if candidate is None:
-            candidate = wiener(
-                image, kernel, noise=noise, iterations=steps, border=border, statistics=statistics
-            )
+            candidate = total_variation(image, kernel, noise=noise, border=border, statistics=statistics)
         shown[:, :, 3:6] = candidate
         shown[:, :, 7] = min(spread(kernel) / _SPREAD, 1.0)
     return shown

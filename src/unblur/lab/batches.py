@@ -33,7 +33,7 @@ PATIENCE = 100
 AHEAD = 2
 
 #: Each kind of draw has generators of its own.
-_ORDER, _SHARP_ORDER, _SAMPLE, _CROPS = range(4)
+_ORDER, _SHARP_ORDER, _SAMPLE, _CROPS, _KEPT = range(5)
 
 
 class Sample(NamedTuple):
@@ -225,6 +225,8 @@ class Batches:
         names = of.blur.names if of.blur is not None else ()
         self._on_host = self.device.type == "cpu" or not all(map(degrade.is_batched, names))
         self._order = lru_cache(maxsize=4)(self._make_order)
+        self._pool = of.guide.kept if training and of.guide is not None else 0
+        self._kept: dict[int, tuple[Tensor, Tensor]] = {}
 
     def stream(self, epoch: int = 0, step: int = 0) -> Generator[list[Batch]]:
         """Every step from there on, without end, each in the parts that the recipe asks for."""
@@ -244,12 +246,16 @@ class Batches:
 
     def first(self) -> Batch:
         """The first part of the first step."""
+        if self._pool:
+            return self._again(0, 0)[0].to(self.device)
         return self._finish(self._step(0, 0)[0], torch.device("cpu")).to(self.device)
 
     def _prefetched(self, places: Iterator[tuple[int, int]]) -> Generator[list[Batch]]:
         workers = self.recipe.run.workers
 
         def make(epoch: int, step: int) -> list[_Raw] | list[Batch]:
+            if self._pool:
+                return [part.pinned(self.device) for part in self._again(epoch, step)]
             parts = self._step(epoch, step)
             if self._on_host:
                 return [self._finish(part, torch.device("cpu")).pinned(self.device) for part in parts]
@@ -301,6 +307,32 @@ class Batches:
             return [self._raw(epoch, order, np.array([step * self._draws]), share=0.0)]
         parts = np.array_split(places, min(self.recipe.batch.accumulate, len(places)))
         return [self._raw(epoch, order, part, share=len(part) / whole) for part in parts]
+
+    def _again(self, epoch: int, step: int) -> list[Batch]:
+        """A step of pictures that are kept."""
+        rng = np.random.default_rng([self.recipe.seed, _KEPT, epoch])
+        count = self.steps * self._draws
+        order = np.concatenate([rng.permutation(self._pool) for _ in range(-(-count // self._pool))])
+        numbers = order[step * self._draws : (step + 1) * self._draws][self.rank :: self.world]
+        rng = np.random.default_rng([self.recipe.seed, _KEPT, epoch, step, self.rank])
+        batches = []
+        for part in np.array_split(numbers, min(self.recipe.batch.accumulate, len(numbers))):
+            pairs = [self._one(int(number)) for number in part]
+            shown, sharp = (torch.stack(tensors).float() for tensors in zip(*pairs, strict=True))
+            square = sharp.shape[2] == sharp.shape[3]
+            moves = np.array([self._moves(rng, square) for _ in part])
+            batches.append(Batch(_moved(shown, moves), _moved(sharp, moves), None, len(part) / self._draws))
+        return batches
+
+    def _one(self, number: int) -> tuple[Tensor, Tensor]:
+        """A picture of the pool as its network is shown it, and sharp; in half precision, a tenth of a grey level."""
+        if (kept := self._kept.get(number)) is not None:
+            return kept
+        order = np.arange(self._pool) % self.pictures
+        made = self._finish(self._raw(0, order, np.array([number]), 1.0), torch.device("cpu"))
+        kept = made.blurred[0].half(), made.sharp[0].half()
+        self._kept[number] = kept
+        return kept
 
     def _raw(self, epoch: int, order: NDArray[np.intp], places: NDArray[np.intp], share: float) -> _Raw:
         samples: list[Sample] = []

@@ -23,9 +23,6 @@ from unblur.physics import kernels
 from unblur.physics.blur import Blur, Kernel
 from unblur.physics.degrade import Draw
 
-#: Steps that a candidate takes where its border is seen, and where it is cut off.
-_AT_BORDERS, _WITHIN = 3, 1
-
 #: Keeps what is drawn here apart from the noise that has the same seed.
 _STREAM = 7
 
@@ -47,15 +44,10 @@ def guided(degraded: Tensor, draws: Sequence[Draw], of: Guide, margin: int) -> T
         cut = slice(margin, -margin or None)
         kernel = _kernel(draw.blur, image.shape, of, rng)
         if kernel is None or rng.random() < of.border:
-            one = guide(
-                np.ascontiguousarray(image[cut, cut]),
-                kernel,
-                noise=noise,
-                border="unknown",
-                steps=_AT_BORDERS,
-            )
+            within = np.ascontiguousarray(image[cut, cut])
+            one = guide(within, kernel, noise=noise, border="unknown")
         else:
-            one = guide(image, kernel, noise=noise, border="unknown", steps=_WITHIN)[cut, cut]
+            one = guide(image, kernel, noise=noise, border="unknown")[cut, cut]
         shown.append(one.transpose(2, 0, 1))
     return torch.from_numpy(np.stack(shown)).to(degraded.device)
 

@@ -193,7 +193,9 @@ class Guide(Section):
     error: typical size of what is wrong, see `unblur.lab.guided.astray`. sigma_error: deviation of what is added to
     the sigma of a thumbnail instead, in pixels. noise: deviation of the logarithm of the
     noise that is told. border: share of the candidates that are made without the scene beyond the crop.
-    false_alarms: share of the sharp pictures with a candidate for a blur that is not there.
+    false_alarms: share of the sharp pictures with a candidate for a blur that is not there. kept: so many pictures
+    are made, candidates and all, and stay in memory; they come again and again, flipped and turned by `augment`.
+    0: every picture is made anew.
     """
 
     true: Share = 0.45
@@ -203,6 +205,7 @@ class Guide(Section):
     noise: Annotated[float, Field(ge=0)] = 0.15
     border: Share = 0.1
     false_alarms: Share = 0.3
+    kept: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _shares(self) -> Guide:

@@ -26,11 +26,11 @@ def method(backend: Backend, card: ModelCard, source: str) -> Method:
     """The method that runs a guided network. source: the file of its weights, for the record."""
     return Method(
         name=card.name,
-        summary=f"the network {card.name}, shown a Wiener deconvolution",
+        summary=f"the network {card.name}, shown a deconvolution",
         find=estimate_blur,
         run=partial(run, backend, card),
         halo=partial(_halo, card),
-        bytes_per_pixel=max(card.bytes_per_pixel + _BYTES_AROUND, SOLVERS["wiener"].bytes_per_pixel),
+        bytes_per_pixel=max(card.bytes_per_pixel + _BYTES_AROUND, SOLVERS["total-variation"].bytes_per_pixel),
         prepare=classical.prepare,
         multiple=card.size_multiple,
         models=(source,),
@@ -78,4 +78,4 @@ def _show(image: Image, blur: Blur, options: Options) -> Image:
 
 def _halo(card: ModelCard, blur: Blur, options: Options) -> int:
     assert card.halo is not None
-    return card.halo + classical.halo("wiener", blur, options)
+    return card.halo + classical.halo("total-variation", blur, options)

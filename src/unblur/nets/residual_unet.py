@@ -6,10 +6,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
 from unblur.nets.layers import Restorer, conv, glorot_
 from unblur.nets.plain import ResidualBlock
+
+#: The share of the candidate in the mixture at first, before the logistic function: 0.95.
+_BELIEF = 3.0
 
 
 class ResidualUNet(Restorer):
@@ -23,7 +27,7 @@ class ResidualUNet(Restorer):
 
     A guided one takes the channels of `unblur.classical.guide`: the picture, a deconvolved candidate, and maps. Its
     result is added to a mixture of both, and it decides the mixture at every pixel, so that to leave a picture
-    alone and to take the candidate as it is cost it nothing. Starts as the middle between them.
+    alone and to take the candidate as it is cost it nothing. Starts close to the candidate.
     """
 
     def __init__(self, widths: Sequence[int], blocks: Sequence[int], *, guided: bool = False) -> None:
@@ -46,6 +50,10 @@ class ResidualUNet(Restorer):
         self.leave = nn.Sequential(leave, nn.PixelShuffle(2))
         glorot_(self)
         nn.init.zeros_(leave.weight)
+        if guided:
+            assert leave.bias is not None
+            with torch.no_grad():
+                leave.bias[12:] = _BELIEF
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.enter(x)
