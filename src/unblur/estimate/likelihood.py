@@ -8,7 +8,7 @@ colour, and how steep it is, are fitted along.
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import scipy.fft
@@ -221,8 +221,7 @@ class Picture:
 
     def is_whole(self, sigma: float, rule: SizeRule) -> bool:
         """Whether taking out a Gaussian brings back a picture that was stored in 8 bits."""
-        values = 255 * self._plainly(self.passed(_taps(sigma, rule)))
-        return float(np.cos(2 * np.pi * values).mean()) > _WHOLE
+        return are_whole(self._plainly(self.passed(_taps(sigma, rule))))
 
     def passed(self, taps: Array) -> Array:
         """The transfer function of symmetric taps, along rows and columns, at the terms that are used."""
@@ -236,6 +235,11 @@ class Picture:
         terms[self.used] *= np.broadcast_to(gain, self.power.shape).T
         picture: Array = scipy.fft.idctn(terms * self._scale, type=1, axes=(0, 1)) @ self._mix
         return picture
+
+
+def are_whole(values: NDArray[np.floating[Any]]) -> bool:
+    """Whether values in [0, 1] are, by and large, whole numbers of 255ths."""
+    return float(np.cos(2 * np.pi * 255 * values).mean()) > _WHOLE
 
 
 def _is_eight_bits(image: Image) -> bool:

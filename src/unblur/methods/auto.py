@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unblur.estimate import analyse
-from unblur.estimate.likelihood import ARITHMETIC_NOISE, LARGEST, cosine_filter
+from unblur.estimate.likelihood import ARITHMETIC_NOISE, LARGEST, are_whole, cosine_filter
 from unblur.estimate.shake import shake_blur
 from unblur.image import Image
 from unblur.methods import classical
@@ -27,20 +27,23 @@ def find(image: Image) -> Blur:
 
 
 def _run(image: Image, blur: Blur, options: Options) -> Image:
-    if _is_exact(image, blur, options):
+    if _is_arithmetic(image, blur):
         assert blur.kernel is not None
         assert blur.noise is not None
-        return cosine_filter(image, blur.kernel, blur.noise)
+        restored = cosine_filter(image, blur.kernel, blur.noise)
+        # Whole numbers come back from a mirrored scene alone, also where its borders do not look like one.
+        if options.border == "reflect101" or are_whole(restored):
+            return restored
     return classical.solve(SOLVER, image, blur, options)
 
 
-def _is_exact(image: Image, blur: Blur, options: Options) -> bool:
-    """Whether a thumbnail was blurred by arithmetic alone: symmetrically, mirrored at its borders, not rounded.
+def _is_arithmetic(image: Image, blur: Blur) -> bool:
+    """Whether a thumbnail was blurred by arithmetic alone: symmetrically, and not rounded.
 
-    Linear inversion with the right spectrum and border then brings back all that is left.
+    If it was mirrored at its borders, linear inversion with the right spectrum brings back all that is left.
     """
     quiet = blur.kind == "gaussian" and blur.kernel is not None and (blur.noise or 1) < ARITHMETIC_NOISE
-    return quiet and max(image.shape[:2]) <= LARGEST and options.border == "reflect101"
+    return quiet and max(image.shape[:2]) <= LARGEST
 
 
 def _halo(blur: Blur, options: Options) -> int:
