@@ -102,6 +102,8 @@ def main(
     trained = spent(PAGE.read_text())
     for row in rows:
         row["spent"] = [one for one in trained if stands_for(one["name"], row["name"])]
+        # Weights without a line in the table: how long they took is not written down.
+        row["weights"] = (REPO / "weights" / f"{row['name'].split('/')[0]}.log.jsonl").exists()
     curves = [curve(read_log(path)) | {"system": path.name.split(".")[0]} for path in logs(found)]
     checks = [check(stated, found[stated.name]) for stated in STATED]
     if as_json:
@@ -299,7 +301,7 @@ def cost_table(rows: list[dict[str, Any]]) -> str:
                     " / ".join("?" if one[of] is None else number(one[of]) for one in both)
                     for of in ("cpu_minutes", "gpu_minutes")
                 ),
-                " + ".join(f"{one['minutes']:g}" for one in row["spent"]) or "0",
+                " + ".join(f"{one['minutes']:g}" for one in row["spent"]) or ("?" if row["weights"] else "0"),
                 " + ".join(
                     f"{one['pictures']:,}, {100 * one['pictures'] / both[-1]['pictures']:.2g} %"
                     for one in row["spent"]
