@@ -7,7 +7,7 @@ import pytest
 from skimage import data as pictures
 
 from unblur.errors import ImageError, OptionError
-from unblur.estimate.shake import CROP, Shake, agreement, excess, informative_crop, shake_blur, shake_kernel
+from unblur.estimate.shake import CROP, Shake, agreement, excess, informative_crops, shake_blur, shake_kernel
 from unblur.image import from_array, quantise
 from unblur.physics import kernels
 from unblur.physics.convolve import convolve
@@ -77,15 +77,54 @@ def test_crop_is_where_the_edges_are():
     rng = np.random.default_rng(0)
     plane = np.full((700, 900), 0.5, np.float32)
     plane[300:620, 500:820] += rng.uniform(-0.2, 0.2, (320, 320)).astype(np.float32)
-    crop, known = informative_crop(plane, np.ones(plane.shape, bool))
+    (crop, known), *others = informative_crops(plane, np.ones(plane.shape, bool))
+    assert not others  # nothing is to be seen elsewhere
     assert crop.shape == known.shape == (CROP, CROP)
     assert crop.std() > 0.9 * plane[300:620, 500:820].std()
     # Edges that are saturated count for nothing.
     saturated = np.ones(plane.shape, bool)
     saturated[300:620, 500:820] = False
     plane[:200, :200] += rng.uniform(-0.05, 0.05, (200, 200)).astype(np.float32)
-    _, known = informative_crop(plane, saturated)
+    ((_, known),) = informative_crops(plane, saturated)
     assert known.all()
+
+
+def test_second_crop_lies_apart():
+    rng = np.random.default_rng(0)
+    plane = rng.uniform(0, 0.01, (400, 1000)).astype(np.float32)
+    plane[:, 320:640] *= 40
+    plane[:, 660:] *= 20
+    known = np.ones(plane.shape, bool)
+    (first, _), (second, seen) = informative_crops(plane, known)
+    assert first.shape == second.shape == seen.shape == (CROP, CROP)
+    assert first.std() > 1.3 * second.std() > 0.05
+    assert not np.shares_memory(first, second)
+    assert len(informative_crops(plane[:, 200:800], known[:, 200:800])) == 1  # no room
+    plane[:, 640:] = 0.5
+    assert len(informative_crops(plane, known)) == 1  # no edges
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """A picture of two scenes with nothing between them, and two paths of one size."""
+    scene = from_array(pictures.camera()[100:420, 120:440])
+    picture = np.concatenate([scene, np.full_like(scene, 0.5), scene[:, ::-1]], axis=1)
+    return picture, [kernels.shake(15, np.random.default_rng(seed)) for seed in (3, 4)]
+
+
+def test_even_shake_is_believed(pair):
+    picture, (one, _) = pair
+    found = shake_kernel(quantise(convolve(picture, one)), size=23)
+    assert agreement(found.kernel, one) > 0.85
+    assert found.confidence > 0.5
+
+
+def test_uneven_motion_is_not_believed(pair):
+    picture, (one, other) = pair
+    seen = np.concatenate([convolve(picture, one)[:, :480], convolve(picture, other)[:, 480:]], axis=1)
+    found = shake_kernel(quantise(seen), size=23)
+    assert agreement(found.kernel, one) > 0.9  # right where it was looked for, and yet
+    assert found.confidence < 0.1
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (2, -3)])

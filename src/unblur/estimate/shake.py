@@ -5,12 +5,16 @@ non-zero gradients (Xu, Zheng and Jia, "Unnatural L0 sparse representation for n
 prior weaker from turn to turn; the kernel is the least-squares one between its gradients and those of the blurred
 picture (Cho and Lee, "Fast motion deblurring", 2009), cut to where it is positive and significant. What the picture
 does not show, beyond its border and where it is saturated, is filled in by blurring the sharp picture of the moment.
+
+How far a kernel is believed is a second opinion's matter: that of another window of the picture, where there is room
+for one, since what moves by itself, or turns with the camera, is blurred otherwise there; else that of another weight.
 """
 
 from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -19,6 +23,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from unblur.errors import OptionError
+from unblur.estimate.fit import _Family, _refine, periodogram
 from unblur.estimate.noise import noise_level
 from unblur.image import Image, check_image, luma
 from unblur.physics.blur import Blur, Kernel
@@ -28,6 +33,7 @@ from unblur.threads import cores
 
 Plane: TypeAlias = NDArray[np.float32]
 Field: TypeAlias = NDArray[np.float64]
+Known: TypeAlias = NDArray[np.bool_]
 
 #: The widest kernel that is looked for unless told otherwise, and the narrowest of the coarsest scale, pixels.
 LARGEST, _SMALLEST = 35, 5
@@ -53,7 +59,10 @@ _TURNS, _LAST_TURNS = 5, 8
 #: Penalty of the splitting of the gradients: up to this, doubling; the unknown is filled in at these steps.
 _PENALTY, _FILLED = 1e5, (5, 11, 17)
 
-#: Weights of the kernel's squared norm: two opinions, the first of which is the answer.
+#: A second window has at least this share of the edges of the first.
+_EDGES = 1 / 3
+
+#: Weights of the kernel's squared norm: that of the answer, and that of the second opinion of a picture of one window.
 _RIDGES = (2.0, 5.0)
 
 #: Weights of a kernel below this share of its largest are none, and pieces of it below this share of the whole. What
@@ -65,11 +74,15 @@ _CG_STEPS, _CG_SMALL = 20, 1e-10
 
 _TINY = 1e-12
 
-#: The confidence is nothing at the first agreement of the opinions, whole at the second ...
+#: The confidence is nothing at the first agreement of the opinions of one window, whole at the second ...
 _AGREEMENT = (0.6, 1.0)
-#: ... and whole at the first excess of gradients, nothing at the second. Right kernels have -0.8 to -0.1 on shaken
+#: ... or so of two windows, whose kernels agree to 0.98 and more under an even shake where both have edges enough, and
+#: to 0.94 and less where the motion is uneven. A window that disagrees for want of edges is still explained better by
+#: the kernel of the other than by its own, in the logarithm of the deviance by 0.11 and more; others are not.
+_TOGETHER, _BETTER = (0.9, 1.0), (0.0, -0.1)
+#: ... and nothing at the first excess of gradients, whole at the second. Right kernels have -0.8 to -0.1 on shaken
 #: photographs, wrong ones -0.1 and more, and what is found in sharp photographs 0.7 and more.
-_EXCESS = (-0.38, 0.22)
+_EXCESS = (0.22, -0.38)
 
 #: The inverse filter that shows this: its weight of the gradients.
 _INVERSE = 1e-3
@@ -97,16 +110,24 @@ def shake_kernel(image: Image, *, size: int | None = None) -> Shake:
     size = LARGEST if size is None else size
     if size < _SMALLEST or size % 2 == 0:
         raise OptionError(f"size: expected an odd number of pixels from {_SMALLEST} on, got {size}")
-    plane, known = informative_crop(luma(image), image.max(axis=2) < _SATURATED)
+    crops = informative_crops(luma(image), image.max(axis=2) < _SATURATED)
+    plane, known = crops[0]
     size = min(size, (min(plane.shape) // 3) // 2 * 2 - 1)
     if min(plane.shape) < _LEAST or float(np.ptp(plane)) < _CONTRAST or not known.any():
         return Shake(delta(), 0.0)
-    with ThreadPoolExecutor(min(cores(), len(_RIDGES))) as pool:
-        found = list(pool.map(lambda ridge: _estimate(plane, known, size, ridge), _RIDGES))
-    kernels = [_centred(kernel) for kernel in found]
-    agreed, too_much = agreement(*kernels), excess(plane, kernels[0])
-    sure = min(_ramp(agreed, *_AGREEMENT), _ramp(too_much, *reversed(_EXCESS)))
-    return Shake(kernels[0], sure)
+    asked = [
+        (plane, known, _RIDGES[0]),
+        (*crops[1], _RIDGES[0]) if len(crops) > 1 else (plane, known, _RIDGES[1]),
+    ]
+    with ThreadPoolExecutor(min(cores(), len(asked))) as pool:
+        found = list(pool.map(lambda one: _estimate(one[0], one[1], size, one[2]), asked))
+    kernel, other = (_centred(one) for one in found)
+    agreed = agreement(kernel, other)
+    if len(crops) == 1:
+        sure = _ramp(agreed, *_AGREEMENT)
+    else:
+        sure = max(_ramp(agreed, *_TOGETHER), _ramp(_explains_worse(crops[1][0], kernel, other), *_BETTER))
+    return Shake(kernel, min(sure, _ramp(excess(plane, kernel), *_EXCESS)))
 
 
 def shake_blur(image: Image) -> Blur:
@@ -123,11 +144,14 @@ def shake_blur(image: Image) -> Blur:
     )
 
 
-def informative_crop(plane: Plane, known: NDArray[np.bool_]) -> tuple[Plane, NDArray[np.bool_]]:
-    """The crop with the most edges among pixels that are known. Shape: (H, W) in, at most `CROP` a side out."""
+def informative_crops(plane: Plane, known: Known) -> list[tuple[Plane, Known]]:
+    """The crop with the most edges among pixels that are known, and, where there is one, a second apart from it.
+
+    Shape: (H, W) in, at most `CROP` a side out.
+    """
     rows, columns = (min(CROP, side) for side in plane.shape)
     if (rows, columns) == plane.shape:
-        return plane, known
+        return [(plane, known)]
     steps = np.hypot(*np.gradient(ndimage.gaussian_filter(plane, 1.0)))
     # The contrast of one strong edge must not outweigh that of many: the kernel needs all directions.
     edges = np.where(ndimage.binary_erosion(known, iterations=2, border_value=1), np.minimum(steps, 0.1), 0)
@@ -142,9 +166,15 @@ def informative_crop(plane: Plane, known: NDArray[np.bool_]) -> tuple[Plane, NDA
         - sums[tops + rows, lefts]
         + sums[tops, lefts]
     )
-    row, column = np.unravel_index(int(held.argmax()), held.shape)
-    window = (slice(tops[row, 0], tops[row, 0] + rows), slice(lefts[column], lefts[column] + columns))
-    return plane[window], known[window]
+    crops: list[tuple[Plane, Known]] = []
+    least = _EDGES * held.max()
+    while len(crops) < 2 and (not crops or held.max() > least):
+        row, column = np.unravel_index(int(held.argmax()), held.shape)
+        top, left = tops[row, 0], lefts[column]
+        window = (slice(top, top + rows), slice(left, left + columns))
+        crops.append((plane[window], known[window]))
+        held = np.where((np.abs(tops - top) >= rows) | (np.abs(lefts - left) >= columns), held, 0)
+    return crops
 
 
 def agreement(one: Kernel, other: Kernel) -> float:
@@ -176,12 +206,25 @@ def excess(plane: Plane, kernel: Kernel) -> float:
     return math.log((energy[0] + _TINY) / (energy[1] + _TINY) / float(gain))
 
 
+def _explains_worse(plane: Plane, kernel: Kernel, own: Kernel) -> float:
+    """How much worse than its own kernel another explains the spectrum of a plane: log deviance, 0 where untold."""
+    fine = periodogram(np.ascontiguousarray(plane)[:, :, None])
+    if fine is None:
+        return 0.0
+    theirs, mine = (_refine(fine, _Family(partial(_given, one), (), ()), ()) for one in (kernel, own))
+    return math.log(theirs.deviance / mine.deviance) if theirs and mine else 0.0
+
+
+def _given(kernel: Kernel, _: Field) -> Kernel:
+    return kernel
+
+
 def _ramp(value: float, low: float, high: float) -> float:
     """0 at `low`, 1 at `high`, straight between and level beyond."""
     return float(np.clip((value - low) / (high - low), 0, 1))
 
 
-def _estimate(plane: Plane, known: NDArray[np.bool_], size: int, ridge: float) -> Field:
+def _estimate(plane: Plane, known: Known, size: int, ridge: float) -> Field:
     """The kernel under one weight of its norm. Shape: (H, W) in, (size, size) out."""
     scales = max(0, math.floor(math.log(_SMALLEST / size) / math.log(_SHRINK)))
     kernel: Field | None = None
@@ -211,7 +254,7 @@ def _estimate(plane: Plane, known: NDArray[np.bool_], size: int, ridge: float) -
 class _Canvas:
     """A blurred plane on a periodic grid. shown: where it is data; elsewhere it is filled in. Shape: (H, W)."""
 
-    def __init__(self, plane: Plane, shown: NDArray[np.bool_], side: int) -> None:
+    def __init__(self, plane: Plane, shown: Known, side: int) -> None:
         margins = [scipy.fft.next_fast_len(n + side + 8, real=True) - n for n in plane.shape]
         self.filled = plane
         for axis, margin in enumerate(margins):
