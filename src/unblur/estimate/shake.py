@@ -76,9 +76,9 @@ _TINY = 1e-12
 
 #: The confidence is nothing at the first agreement of the opinions of one window, whole at the second ...
 _AGREEMENT = (0.6, 1.0)
-#: ... or so of two windows, whose kernels agree to 0.98 and more under an even shake where both have edges enough, and
+#: ... or so of two windows, whose kernels agree to 0.97 and more under an even shake where both have edges enough, and
 #: to 0.94 and less where the motion is uneven. A window that disagrees for want of edges is still explained better by
-#: the kernel of the other than by its own, in the logarithm of the deviance by 0.11 and more; others are not.
+#: the kernel of the other than by its own, in the logarithm of the deviance by 0.09 and more; others are not.
 _TOGETHER, _BETTER = (0.9, 1.0), (0.0, -0.1)
 #: ... and nothing at the first excess of gradients, whole at the second. Right kernels have -0.8 to -0.1 on shaken
 #: photographs, wrong ones -0.1 and more, and what is found in sharp photographs 0.7 and more.
