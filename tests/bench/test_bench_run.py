@@ -156,7 +156,7 @@ def test_other_weights_are_judged_anew_and_their_training_time_is_told(cifar, tm
     first = judged("cifar-u03-u8", cifar, tmp_path / "out", ["unet16"]).rows[0]
     card, tensors = models.read_weights(path)
     models.write_weights(path, {name: value * 0.5 for name, value in tensors.items()}, card, overwrite=True)
-    (weights / "unet16.log.jsonl").write_text('{"seconds": 60}\n{"seconds": 90}\n{"seconds": 30}\n')
+    (weights / "unet16.timing.jsonl").write_text('{"seconds": 60}\n{"seconds": 45}\n{"seconds": 15}\n')
     second = judged("cifar-u03-u8", cifar, tmp_path / "out", ["unet16"]).rows[0]
     assert second["psnr_mean"] != first["psnr_mean"]
     whole = json.loads((tmp_path / "out" / "cifar-u03-u8" / "unet16.json").read_text())

@@ -136,7 +136,7 @@ def choose(wanted: Sequence[str] | None, suite: Suite, say: Say = lambda line: N
         row = _row(bare)
         if row is None and bare not in cards() and Path(bare).suffix not in SUFFIXES:
             methods.get(bare)  # names the nearest
-        if told and (row is None or not row.needs_blur):
+        if told and not _can_be_told(bare):
             raise OptionError(f"{bare} is told no blur: leave {told} out")
         if told == TRUE and not suite.told:
             raise OptionError(f"{name}: nobody knows the true blur of {suite.name}")
@@ -198,6 +198,11 @@ def _is_solver(row: Method) -> bool:
 def _row(name: str) -> Method | None:
     """The row of a method that is not a network alone; nothing is loaded."""
     return methods.get(name) if name.partition(":")[0] in METHODS else None
+
+
+def _can_be_told(bare: str) -> bool:
+    row = _row(bare)
+    return row.needs_blur if row is not None else bare in cards() and cards()[bare].role == "guided"
 
 
 def _ready(models: Sequence[str]) -> bool:
@@ -540,19 +545,14 @@ def _card(path: Path) -> ModelCard:
 
 
 def _training_minutes(weights: Sequence[Path]) -> float | None:
-    """As the log beside each file of weights tells: a run's log.jsonl, or NAME.log.jsonl."""
+    """What stands beside each file of weights: a run's timing.jsonl, or NAME.timing.jsonl."""
     minutes = 0.0
     for path in weights:
-        logs = (path.with_suffix(".log.jsonl"), path.with_name("log.jsonl"))
+        logs = (path.with_suffix(".timing.jsonl"), path.with_name("timing.jsonl"))
         log = next((log for log in logs if log.is_file()), None)
         if log is None:
             return None
-        # Each start of a run counts its seconds anew.
-        spent = last = 0.0
-        for line in read_lines(log):
-            seconds = float(line.get("seconds", last))
-            spent, last = spent + (last if seconds < last else 0.0), seconds
-        minutes += (spent + last) / 60
+        minutes += math.fsum(line["seconds"] for line in read_lines(log)) / 60
     return minutes
 
 
