@@ -142,13 +142,18 @@ def refine(found: Periodogram, kind: str, numbers: tuple[float, ...]) -> Fit | N
     return _refine(found, _FAMILIES[kind], numbers)
 
 
+def explain(found: Periodogram, kernel: Kernel) -> Fit | None:
+    """How well a kernel explains a periodogram; None for a flat one, or a kernel that is too wide."""
+    return _refine(found, _Family(lambda _: kernel, (), ()), ())
+
+
 def noise_under(found: Periodogram, kernel: Kernel) -> float:
     """Standard deviation of the noise of a picture that `kernel` has blurred, in [0, 1] units; 0 for a flat one.
 
     It is that of white noise as strong as what is left at the frequencies where the blur has left as little of the
     picture: with the error of JPEG, which the finest frequencies do not show, and what the kernel does not explain.
     """
-    fit = _refine(found, _Family(lambda _: kernel, (), ()), ())
+    fit = explain(found, kernel)
     return fit.noise / found.noise_gain**0.5 if fit else 0.0
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from unblur.errors import OptionError
-from unblur.estimate.fit import _Family, _refine, periodogram
+from unblur.estimate.fit import explain, periodogram
 from unblur.estimate.noise import noise_level
 from unblur.image import Image, check_image, luma
 from unblur.physics.blur import Blur, Kernel
@@ -211,12 +210,8 @@ def _explains_worse(plane: Plane, kernel: Kernel, own: Kernel) -> float:
     fine = periodogram(np.ascontiguousarray(plane)[:, :, None])
     if fine is None:
         return 0.0
-    theirs, mine = (_refine(fine, _Family(partial(_given, one), (), ()), ()) for one in (kernel, own))
+    theirs, mine = (explain(fine, one) for one in (kernel, own))
     return math.log(theirs.deviance / mine.deviance) if theirs and mine else 0.0
-
-
-def _given(kernel: Kernel, _: Field) -> Kernel:
-    return kernel
 
 
 def _ramp(value: float, low: float, high: float) -> float:
