@@ -136,7 +136,7 @@ def choose(wanted: Sequence[str] | None, suite: Suite, say: Say = lambda line: N
         row = _row(bare)
         if row is None and bare not in cards() and Path(bare).suffix not in SUFFIXES:
             methods.get(bare)  # names the nearest
-        if told and not _can_be_told(bare):
+        if told and (row is None or not row.needs_blur):
             raise OptionError(f"{bare} is told no blur: leave {told} out")
         if told == TRUE and not suite.told:
             raise OptionError(f"{name}: nobody knows the true blur of {suite.name}")
@@ -198,11 +198,6 @@ def _is_solver(row: Method) -> bool:
 def _row(name: str) -> Method | None:
     """The row of a method that is not a network alone; nothing is loaded."""
     return methods.get(name) if name.partition(":")[0] in METHODS else None
-
-
-def _can_be_told(bare: str) -> bool:
-    row = _row(bare)
-    return row.needs_blur if row is not None else bare in cards() and cards()[bare].role == "guided"
 
 
 def _ready(models: Sequence[str]) -> bool:

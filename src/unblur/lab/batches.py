@@ -293,10 +293,9 @@ class Batches:
         rng = np.random.default_rng([self.recipe.seed, kind, epoch])
         if self.recipe.batch.order == "replaced":
             return rng.integers(self.pictures, size=count)
-        passes = math.ceil(count / self.pictures)
         if self.recipe.batch.order == "fixed":
-            return np.tile(np.arange(self.pictures), passes)[:count]
-        return np.concatenate([rng.permutation(self.pictures) for _ in range(passes)])[:count]
+            return np.arange(count) % self.pictures
+        return _shuffled(rng, self.pictures, count)
 
     def _step(self, epoch: int, step: int) -> list[_Raw]:
         order = self._order(epoch, _ORDER)
@@ -311,9 +310,9 @@ class Batches:
     def _again(self, epoch: int, step: int) -> list[Batch]:
         """A step of pictures that are kept."""
         rng = np.random.default_rng([self.recipe.seed, _KEPT, epoch])
-        count = self.steps * self._draws
-        order = np.concatenate([rng.permutation(self._pool) for _ in range(-(-count // self._pool))])
-        numbers = order[step * self._draws : (step + 1) * self._draws][self.rank :: self.world]
+        size = self.recipe.batch.size
+        order = _shuffled(rng, self._pool, self.steps * size)
+        numbers = order[step * size : (step + 1) * size][self.rank :: self.world]
         rng = np.random.default_rng([self.recipe.seed, _KEPT, epoch, step, self.rank])
         batches = []
         for part in np.array_split(numbers, min(self.recipe.batch.accumulate, len(numbers))):
@@ -321,7 +320,7 @@ class Batches:
             shown, sharp = (torch.stack(tensors).float() for tensors in zip(*pairs, strict=True))
             square = sharp.shape[2] == sharp.shape[3]
             moves = np.array([self._moves(rng, square) for _ in part])
-            batches.append(Batch(_moved(shown, moves), _moved(sharp, moves), None, len(part) / self._draws))
+            batches.append(Batch(_moved(shown, moves), _moved(sharp, moves), None, len(part) / size))
         return batches
 
     def _one(self, number: int) -> tuple[Tensor, Tensor]:
@@ -507,6 +506,11 @@ def _tell(reader: Pictures | Pairs | None, root: object, warn: Callable[[str], N
     for what, lines in (("missing", reader.missing), ("skipped", reader.skipped)) if reader else ():
         if lines:
             warn(f"{root}: {what}: {some(lines)}")
+
+
+def _shuffled(rng: np.random.Generator, among: int, count: int) -> NDArray[np.intp]:
+    """So many numbers below `among`: all of them in random order, again and again."""
+    return np.concatenate([rng.permutation(among) for _ in range(math.ceil(count / among))])[:count]
 
 
 def _planes(pictures: Sequence[Pixels]) -> Tensor:

@@ -166,7 +166,7 @@ def make_net(fabric: Fabric, recipe: Recipe, training: Batches) -> nn.Module:
     if recipe.net.identity:
         identity_(net)
     if recipe.net.norms == "fixed":
-        _measure_norms(net, training)
+        measure_norms_(net, training.first().blurred.cpu())
     if recipe.net.start is not None:
         checkpoint.restore_weights(net, checkpoint.load(recipe.net.start)[0], str(recipe.net.start))
     if recipe.net.spec.role == "estimator":
@@ -253,13 +253,6 @@ def _normalise(net: nn.Module, training: Batches, count: int = 1024) -> None:
     buffers = dict(net.named_buffers())
     buffers["mean"].copy_(mean.view(3, 1, 1))
     buffers["std"].copy_((square - mean**2).sqrt().view(3, 1, 1))
-
-
-def _measure_norms(net: nn.Module, training: Batches) -> None:
-    """Give batch normalisation the statistics of the first step's pictures."""
-    stream = training.stream()
-    measure_norms_(net, torch.cat([part.blurred.cpu() for part in next(stream)]))
-    stream.close()
 
 
 def _mixed(*numbers: int) -> int:
