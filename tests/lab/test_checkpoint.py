@@ -6,6 +6,7 @@ from torch import nn
 
 from unblur.errors import FileError
 from unblur.lab import checkpoint
+from unblur.lab.muon import Muon
 
 
 def test_tensors_and_facts_come_back(tmp_path: Path) -> None:
@@ -38,13 +39,15 @@ def test_weights_of_another_network_are_refused() -> None:
         checkpoint.restore_weights(nn.Linear(2, 2), nn.Linear(3, 2).state_dict(), "some file")
 
 
-@pytest.mark.parametrize("kind", ["adam", "sgd"])
+@pytest.mark.parametrize("kind", ["adam", "sgd", "muon"])
 def test_an_optimiser_goes_on_as_if_nothing_had_happened(kind: str) -> None:
     def made() -> tuple[nn.Conv2d, torch.optim.Optimizer]:
         torch.manual_seed(0)
         net = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
         if kind == "adam":
             return net, torch.optim.Adam(net.parameters(), 0.1, fused=True)
+        if kind == "muon":
+            return net, Muon(net.parameters(), 0.1)
         return net, torch.optim.SGD(net.parameters(), 0.1, momentum=0.9, fused=True)
 
     def step(net: nn.Conv2d, optimiser: torch.optim.Optimizer, seed: int) -> None:

@@ -35,19 +35,20 @@ def test_entries_are_clipped_before_the_whole() -> None:
     assert float(total[0] / total[2]) == pytest.approx(5.0, rel=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd", "muon"])
 def test_optimisers_have_the_recipe_s_numbers(kind: str) -> None:
     of = Optimiser.model_validate(
         {"kind": kind, "rate": 0.1, "betas": (0.5, 0.9), "eps": 1e-3, "momentum": 0.75, "weight_decay": 0.01}
     )
     made = make_optimiser(of, nn.Linear(2, 2))
-    (group,) = made.param_groups
     assert type(made).__name__.lower() == kind
-    assert (group["lr"], group["weight_decay"]) == (0.1, 0.01)
-    if kind == "sgd":
-        assert group["momentum"] == 0.75
-    else:
-        assert (group["betas"], group["eps"]) == ((0.5, 0.9), 1e-3)
+    assert sum(len(group["params"]) for group in made.param_groups) == 2
+    for group in made.param_groups:
+        assert (group["lr"], group["weight_decay"]) == (0.1, 0.01)
+        if kind in ("sgd", "muon"):
+            assert group["momentum"] == 0.75
+        if kind != "sgd":
+            assert (group["betas"], group["eps"]) == ((0.5, 0.9), 1e-3)
 
 
 def test_the_average_follows_and_is_only_lent() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from unblur.lab import losses
 from unblur.lab.batches import Batch
+from unblur.lab.muon import Muon
 from unblur.lab.recipe import Clip, Optimiser, Recipe
 from unblur.nets.layers import Restorer, max_norm_
 
@@ -119,6 +120,8 @@ def make_optimiser(of: Optimiser, net: nn.Module) -> torch.optim.Optimizer:
             return torch.optim.AdamW(weights, of.rate, of.betas, of.eps, of.weight_decay, fused=True)
         case "sgd":
             return torch.optim.SGD(weights, of.rate, of.momentum, weight_decay=of.weight_decay, fused=True)
+        case "muon":
+            return Muon(weights, of.rate, of.momentum, of.betas, of.eps, of.weight_decay)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

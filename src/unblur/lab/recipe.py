@@ -271,11 +271,11 @@ class Loss(Section):
 
 
 class Optimiser(Section):
-    """Adam, AdamW or SGD. `eps` and `betas` are Adam's, `momentum` is SGD's. recurrent_max_norm: L2 norm that the
-    input weights of a recurrent unit may have after a step.
+    """Adam, AdamW, SGD or Muon. `eps` and `betas` are Adam's, `momentum` is SGD's and Muon's. recurrent_max_norm: L2
+    norm that the input weights of a recurrent unit may have after a step.
     """
 
-    kind: Literal["adam", "adamw", "sgd"]
+    kind: Literal["adam", "adamw", "sgd", "muon"]
     rate: Positive
     betas: tuple[Share, Share] = (0.9, 0.999)
     eps: Positive = 1e-8
