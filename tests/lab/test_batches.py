@@ -338,3 +338,23 @@ def test_kept_pictures_are_shared_by_processes(tiny: Make) -> None:
     for step, parts in enumerate(zip(*halves, strict=True)):
         assert keys(list(parts)) == keys([whole[step]])
         assert sum(part.share for part in parts) == 1
+
+
+def test_windows_grow_with_the_epochs(tiny: Make) -> None:
+    whole, _ = batches.build(tiny("stop.epochs=4", "blur.drawn=anew"))
+    cut, held_out = batches.build(tiny("stop.epochs=4", "blur.drawn=anew", "batch.windows=[8, 16]"))
+    for epoch, side in enumerate((8, 8, 16, 16)):
+        (step,) = take(cut, 1, epoch)
+        assert step.blurred.shape[2:] == step.sharp.shape[2:] == (side, side)
+        # What is cut is cut after the blur: from the step that there would be otherwise, in the same place of both.
+        (every,) = take(whole, 1, epoch)
+        places = [
+            (top, left)
+            for top in range(17 - side)
+            for left in range(17 - side)
+            if torch.equal(every.blurred[:, :, top : top + side, left : left + side], step.blurred)
+            and torch.equal(every.sharp[:, :, top : top + side, left : left + side], step.sharp)
+        ]
+        assert places
+    assert held_out is not None
+    assert next(held_out.once())[0].sharp.shape[2:] == (16, 16)

@@ -5,6 +5,7 @@ So a training can begin at any step of any epoch, with any number of threads or 
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -33,7 +34,7 @@ PATIENCE = 100
 AHEAD = 2
 
 #: Each kind of draw has generators of its own.
-_ORDER, _SHARP_ORDER, _SAMPLE, _CROPS, _KEPT = range(5)
+_ORDER, _SHARP_ORDER, _SAMPLE, _CROPS, _KEPT, _WINDOW = range(6)
 
 
 class Sample(NamedTuple):
@@ -68,6 +69,12 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """On a device."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def window(self, side: int, rng: np.random.Generator) -> Batch:
+        """The same square of every picture, or all of pictures that are no larger."""
+        top, left = (int(rng.integers(max(n - side, 0) + 1)) for n in self.sharp.shape[2:])
+        cut = np.s_[:, :, top : top + side, left : left + side]
+        return Batch(self.blurred[cut], self.sharp[cut], self.sigma, self.share)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         sigma = None if self.sigma is None else change(self.sigma)
@@ -238,7 +245,20 @@ class Batches:
                     yield at, place
                 at, within = at + 1, 0
 
-        return self._prefetched(places())
+        if not self.recipe.batch.windows:
+            return self._prefetched(places())
+        return self._cut(self._prefetched(places()), places())
+
+    def _cut(
+        self, steps: Generator[list[Batch]], places: Iterator[tuple[int, int]]
+    ) -> Generator[list[Batch]]:
+        """Steps whose pictures are cut to the windows of their epoch."""
+        sides, epochs = self.recipe.batch.windows, self.recipe.stop.epochs
+        with contextlib.closing(steps):
+            for (epoch, step), parts in zip(places, steps, strict=False):
+                side = sides[min(epoch * len(sides) // epochs, len(sides) - 1)]
+                rng = np.random.default_rng([self.recipe.seed, _WINDOW, epoch, step, self.rank])
+                yield [part.window(side, rng) for part in parts]
 
     def once(self) -> Generator[list[Batch]]:
         """One pass."""

@@ -230,7 +230,8 @@ class Batch(Section):
 
     accumulate: a step is computed in so many parts. order: "shuffled" anew each epoch, "replaced" draws uniformly
     with replacement, "fixed". steps: of an epoch; a pass over the set where not given. unpaired: the sharp pictures
-    follow an order of their own.
+    follow an order of their own. windows: sides of the squares that are cut from the pictures, each for an equal part
+    of the epochs, to begin with small ones, whose steps are quick; whole pictures where not given.
     """
 
     size: Count
@@ -238,6 +239,7 @@ class Batch(Section):
     order: Literal["shuffled", "replaced", "fixed"] = "shuffled"
     steps: Count | None = None
     unpaired: bool = False
+    windows: tuple[Count, ...] = ()
 
 
 class Loss(Section):

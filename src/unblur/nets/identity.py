@@ -16,6 +16,7 @@ from torch import nn
 from unblur.errors import OptionError
 from unblur.nets.gan import Generator
 from unblur.nets.mscnn import MSCNN
+from unblur.nets.nafnet import NAFNet
 from unblur.nets.norms import norms
 from unblur.nets.plain import LargeKernelCNN, ResidualBlock, ResNet
 from unblur.nets.rednet import CAESSC
@@ -49,6 +50,10 @@ def identity_(net: nn.Module) -> None:
                 _sequence(level, lift=0.5)
         case Generator():
             nn.init.zeros_(net.out.weight)
+        case NAFNet():
+            nn.init.zeros_(net.leave.weight)
+            assert net.leave.bias is not None
+            nn.init.zeros_(net.leave.bias)
         case ResUNet():
             _resunet(net)
         case CAESSC():
