@@ -24,7 +24,7 @@ RECIPES = {
 OURS = tuple(
     name
     for name in RECIPES
-    if name.startswith("unblur-") or name.endswith(("/motion", "/photographs-k3-k7-k11"))
+    if name.endswith(("/motion", "/photographs-k3-k7-k11", "/mixed-u8")) or name.startswith("unblur-")
 )
 
 #: What the quick tests try: small networks, on every kind of data.
