@@ -45,6 +45,9 @@ _SPOOLED_ABOVE = 0.25
 #: A smaller share of the picture that fell back to the input is not spoken of.
 _WORTH_SAYING = 0.005
 
+#: Where more than this fell back, the blur that was found is not the picture's, and what is left of it does harm.
+_BEYOND = 0.8
+
 #: For each pixel of a tile, beside what the method takes: the window that it is given, and pages of large files.
 _BYTES_AROUND = 32
 
@@ -259,9 +262,10 @@ class Plan:
         if not reason and self.strength > 0:
             output, fell_back = self._run_tiles(pixels, blur, progress)
             if fell_back >= _WORTH_SAYING:
-                left_alone = (
-                    f"{fell_back:.0%} of the picture: the restored pixels did not explain the blurred ones",
-                )
+                where = f"{fell_back:.0%} of the picture"
+                if given is None and fell_back > _BEYOND:
+                    output, where = pixels, "everything"
+                left_alone = (f"{where}: the restored pixels did not explain the blurred ones",)
         elif not reason:
             left_alone = ("everything: the strength is 0",)
         return Result(

@@ -125,7 +125,7 @@ def shake_kernel(image: Image, *, size: int | None = None) -> Shake:
     if len(crops) == 1:
         sure = _ramp(agreed, *_AGREEMENT)
     else:
-        sure = max(_ramp(agreed, *_TOGETHER), _ramp(_explains_worse(crops[1][0], kernel, other), *_BETTER))
+        sure = max(_ramp(agreed, *_TOGETHER), _ramp(explains_worse(crops[1][0], kernel, other), *_BETTER))
     return Shake(kernel, min(sure, _ramp(excess(plane, kernel), *_EXCESS)))
 
 
@@ -184,6 +184,18 @@ def agreement(one: Kernel, other: Kernel) -> float:
     return float(np.clip(inner / np.sqrt(np.square(one).sum() * np.square(other).sum()), 0, 1))
 
 
+def explains_worse(plane: Plane, kernel: Kernel, other: Kernel) -> float:
+    """How much worse than another a kernel explains the spectrum of a plane: log deviance, 0 where that is untold.
+
+    Shape: (H, W).
+    """
+    fine = periodogram(np.ascontiguousarray(plane)[:, :, None])
+    if fine is None:
+        return 0.0
+    one, two = (explain(fine, each) for each in (kernel, other))
+    return math.log(one.deviance / two.deviance) if one and two else 0.0
+
+
 def excess(plane: Plane, kernel: Kernel) -> float:
     """How much more the gradients gain in energy when `kernel` is taken out than they should, nepers.
 
@@ -203,15 +215,6 @@ def excess(plane: Plane, kernel: Kernel) -> float:
     expected = canvas.power / np.maximum(down**2 + right**2, _TINY) * np.square(np.abs(transfer))
     gain = (expected * np.square(np.abs(inverse))).sum() / expected.sum()
     return math.log((energy[0] + _TINY) / (energy[1] + _TINY) / float(gain))
-
-
-def _explains_worse(plane: Plane, kernel: Kernel, own: Kernel) -> float:
-    """How much worse than its own kernel another explains the spectrum of a plane: log deviance, 0 where untold."""
-    fine = periodogram(np.ascontiguousarray(plane)[:, :, None])
-    if fine is None:
-        return 0.0
-    theirs, mine = (explain(fine, one) for one in (kernel, own))
-    return math.log(theirs.deviance / mine.deviance) if theirs and mine else 0.0
 
 
 def _ramp(value: float, low: float, high: float) -> float:

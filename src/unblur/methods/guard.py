@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from unblur.estimate.noise import noise_sigma
 from unblur.image import Image
 from unblur.physics.blur import Blur
 from unblur.physics.varying import blur_image
@@ -20,8 +21,12 @@ RESIDUAL_SIGMAS = 4.0
 #: ... or by this much in all, whichever is more: rounding and the regulariser leave that.
 RESIDUAL_FLOOR = 2.5 / 255
 
-#: The mean colour of a neighbourhood, restored and blurred again, may be off by this much.
+#: The mean colour of a neighbourhood, restored and blurred again, may be off by this much, or by the noise that is
+#: seen: where there is more of it, colours are smoothed, and noise is cut off at black and white.
 MEAN_SHIFT = 1.0 / 255
+
+#: A pixel from here on is saturated: of it no restored picture can say what was there.
+SATURATED = 254 / 255
 
 
 class Guarded(NamedTuple):
@@ -34,19 +39,24 @@ class Guarded(NamedTuple):
 def guard(image: Image, restored: Image, blur: Blur) -> Guarded:
     """Mix the input back in, smoothly, where the restored picture fails a check.
 
-    The checks: every pixel is finite; blurring the restored picture again gives the input, up to noise, and
-    its mean colours. (The means of the restored picture itself do move at edges: that is the deblurring.)
+    The checks: every pixel is finite; blurring the restored picture again gives the input where that is not
+    saturated, up to noise, and its mean colours. (The means of the restored picture itself do move at edges: that is
+    the deblurring.)
     Shape: (H, W, C) all.
     """
     finite = np.asarray(np.isfinite(restored).all(axis=2))
     if not finite.all():
         restored = np.where(finite[:, :, None], restored, image)
     residual = blur_image(np.clip(restored, 0, 1), blur) - image
-    rms = np.sqrt(_local_mean(np.square(residual).mean(axis=2)))
+    residual[image >= SATURATED] = 0
+    rms = np.sqrt(np.maximum(_local_mean(np.square(residual).mean(axis=2)), 0))
     shift = np.abs(np.stack([_local_mean(plane) for plane in np.moveaxis(residual, 2, 0)])).max(axis=0)
-    limit = max(RESIDUAL_SIGMAS * (blur.noise or 0.0), RESIDUAL_FLOOR)
+    noise = blur.noise or 0.0
+    limit = max(RESIDUAL_SIGMAS * noise, RESIDUAL_FLOOR)
+    # Noise that was told from what a kernel leaves unexplained is no licence: the kernel may be wrong.
+    most = max(min(noise, noise_sigma(image)), MEAN_SHIFT)
     # 1 up to the limit, 0 from twice the limit on.
-    trust = np.clip(2 - np.maximum(rms / limit, shift / MEAN_SHIFT), 0, 1) * finite
+    trust = np.clip(2 - np.maximum(rms / limit, shift / most), 0, 1) * finite
     if trust.min() == 1:
         return Guarded(restored, 0.0)
     # The smallest trust around, smoothed over the same distance, falls off before a bad pixel is reached.

@@ -1,0 +1,74 @@
+"""When a restored picture is believed."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from unblur import restore
+from unblur.engine import Plan
+from unblur.image import Image
+from unblur.methods import METHODS, auto
+from unblur.methods.guard import guard
+from unblur.physics import kernels
+from unblur.physics.blur import Blur
+from unblur.physics.convolve import convolve
+
+KERNEL = kernels.gaussian(1.5)
+
+
+@pytest.fixture
+def sharp(astronaut: Image) -> Image:
+    return np.ascontiguousarray(0.1 + 0.8 * astronaut[:192, 100:292])
+
+
+def noisy(image: Image, deviation: float) -> Image:
+    noise = np.random.default_rng(0).normal(0, deviation, image.shape)
+    return np.clip(image + noise, 0, 1).astype(np.float32)
+
+
+def test_colours_may_move_by_the_noise_that_is_seen_not_by_what_is_only_told(sharp: Image) -> None:
+    moved = sharp + np.float32(1.9 / 255)
+    blurred = convolve(sharp, KERNEL)
+    for noise in (0.0, 0.02):
+        assert guard(blurred, moved, Blur("gaussian", {"sigma": 1.5}, KERNEL, noise=noise)).fell_back > 0.9
+    seen = guard(noisy(blurred, 0.02), moved, Blur("gaussian", {"sigma": 1.5}, KERNEL, noise=0.02))
+    assert seen.fell_back == 0
+
+
+def test_what_is_saturated_is_no_witness(sharp: Image) -> None:
+    bright = sharp.copy()
+    bright[40:70, 60:100] = 1  # a window
+    blurred = convolve(bright, KERNEL)
+    blur = Blur("gaussian", {"sigma": 1.5}, KERNEL, noise=0.002)
+    inside = np.s_[50:60, 75:85]
+    restored = bright.copy()
+    restored[inside] = 0.9  # nothing there says that it is wrong
+    assert guard(blurred, restored, blur).image[55, 80, 0] == pytest.approx(0.9)
+    restored[140:160, 140:160] += 0.1  # here everything does
+    assert np.allclose(guard(blurred, restored, blur).image[150, 150], blurred[150, 150])
+
+
+def test_a_blur_that_explains_nothing_leaves_everything(sharp: Image) -> None:
+    pixels = np.round(255 * convolve(sharp, kernels.motion(9, 0))).astype(np.uint8)
+    wrong = Blur("motion", {"length": 21, "angle": 80}, kernels.motion(21, 80), confidence=1.0, noise=0.002)
+    row = dataclasses.replace(METHODS["auto"], find=lambda image: wrong)
+    result = dataclasses.replace(Plan.make(), row=row).restore(pixels)
+    assert np.array_equal(result.image, pixels)
+    assert result.method == "none"
+    assert result.left_alone == ("everything: the restored pixels did not explain the blurred ones",)
+    insisted = restore(pixels, kernel=kernels.motion(9, 0))
+    assert not np.array_equal(insisted.image, pixels)
+
+
+@pytest.mark.parametrize("shaken", [True, False])
+def test_a_line_that_is_not_sure_gives_way_to_a_shake_that_explains_more(
+    astronaut: Image, shaken: bool
+) -> None:
+    line = Blur("motion", {"length": 9, "angle": 30}, kernels.motion(9, 30), confidence=0.74, noise=0.002)
+    kernel = kernels.shake(13, np.random.default_rng(4)) if shaken else line.kernel
+    assert kernel is not None
+    found = auto._line_or_shake(convolve(astronaut, kernel), line)
+    assert found.kind == ("shake" if shaken else "motion")
