@@ -11,7 +11,16 @@ from unblur.errors import OptionError
 from unblur.nets.identity import identity_
 from unblur.nets.norms import measure_norms_, norms, train_
 
-EXACT = ["nafnet16", "unet20", "unet16", "unet_d3", "unet_inputskip", "unet_no_tail", "large_kernel_cnn", "resnet8"]
+EXACT = [
+    "nafnet16",
+    "unet20",
+    "unet16",
+    "unet_d3",
+    "unet_inputskip",
+    "unet_no_tail",
+    "large_kernel_cnn",
+    "resnet8",
+]
 CLOSE = ["mscnn_ps", "mscnn_tc", "gan_generator"]
 NORMED = ["resunet1", "resunet3", "caessc_d22_f128_half", "caessc_d30_f64"]
 
