@@ -8,7 +8,8 @@ import pyvips
 
 import unblur
 from unblur.estimate import jpeg, noise_level, noise_sigma, quality_noise
-from unblur.image import from_array, quantise, to_array
+from unblur.estimate.jpeg import _phase
+from unblur.image import from_array, luma, quantise, to_array
 from unblur.metrics import gain, psnr
 from unblur.physics.convolve import convolve, gaussian_blur
 from unblur.physics.kernels import disk, motion
@@ -33,6 +34,15 @@ def test_quality_is_read_from_the_pixels(quality, cut, soft):
     assert found.quality == pytest.approx(quality, abs=7)
     error = (pixels.astype(float) - soft).std() / 255
     assert error / 2 < found.noise < 2 * error
+
+
+def test_edges_eight_pixels_apart_do_not_hide_the_blocks(soft):
+    soft[5::8] = np.maximum(soft[5::8], 60) - 60
+    pixels = from_array(compressed(soft, 75))
+    assert _phase(255 * luma(pixels)) == 5
+    found = jpeg(pixels)
+    assert found is not None
+    assert found.quality == pytest.approx(75, abs=7)
 
 
 def test_what_was_never_compressed_is_not_called_so(soft, astronaut, rng):

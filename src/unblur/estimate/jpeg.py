@@ -68,7 +68,15 @@ def jpeg(image: Image) -> Jpeg | None:
         return None
     top, left = max(height - _SIDE, 0) // 2, max(width - _SIDE, 0) // 2
     plane = plane[top : top + _SIDE, left : left + _SIDE]
-    plane = plane[_phase(plane) :, _phase(plane.T) :]
+    # A picture that was not cut has its blocks where they were.
+    for phase in dict.fromkeys([(-top % 8, -left % 8), (_phase(plane), _phase(plane.T))]):
+        if (one := _of_blocks(plane[phase[0] :, phase[1] :])) is not None:
+            return one
+    return None
+
+
+def _of_blocks(plane: NDArray[np.float64]) -> Jpeg | None:
+    """The compression of a plane that begins with a block, or None."""
     down, right = plane.shape[0] // 8, plane.shape[1] // 8
     blocks = plane[: 8 * down, : 8 * right].reshape(down, 8, right, 8).transpose(0, 2, 1, 3)
     coefficients = scipy.fft.dctn(blocks, axes=(2, 3), norm="ortho").reshape(-1, 8, 8)
