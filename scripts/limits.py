@@ -8,7 +8,7 @@ told. Strips (blurred, restored, sharp) go to images/limits.jpg beside the page,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -25,9 +25,14 @@ from unblur.image import Image, from_array, to_array
 from unblur.metrics import gain, psnr
 from unblur.physics import kernels
 from unblur.physics.convolve import convolve
-from unblur.physics.noise import jpeg
+from unblur.physics.noise import gaussian_noise, jpeg
 
 MARKER = "<!-- limits -->"
+
+HEAD = (
+    "| what happened | picture | told as | PSNR before | after | gain | left alone |",
+    "|---|---|---|---:|---:|---:|---|",
+)
 
 #: Side of the windows shown, pixels.
 WINDOW = 224
@@ -43,11 +48,6 @@ class Case:
     picture: str
     window: tuple[int, int]
     blur: Callable[[Image], Image]
-
-
-def noisy(image: Image, deviation: float) -> Image:
-    noise = np.random.default_rng(0).normal(0, deviation, image.shape)
-    return np.clip(image + noise, 0, 1).astype(np.float32)
 
 
 def moving_object(image: Image) -> Image:
@@ -79,7 +79,7 @@ CASES = (
         "Gaussian 5, noise of 5/255",
         "astronaut",
         (0, 130),
-        lambda x: noisy(convolve(x, kernels.gaussian(5)), 5 / 255),
+        lambda x: gaussian_noise(convolve(x, kernels.gaussian(5)), 5 / 255, np.random.default_rng(0)),
     ),
     Case("only an object moves, by 19 pixels", "coffee", (90, 150), moving_object),
     Case(
@@ -110,19 +110,13 @@ def shown(case: Case) -> tuple[str, Pixels]:
     )
 
 
-def lines(rows: list[str]) -> Iterator[str]:
-    yield "| what happened | picture | told as | PSNR before | after | gain | left alone |"
-    yield "|---|---|---|---:|---:|---:|---|"
-    yield from rows
-
-
 def main(
     into: Annotated[
         Path | None, typer.Option(help="Write the table and the strips here; else print.")
     ] = None,
 ) -> None:
     rows, strips = zip(*map(shown, CASES), strict=True)
-    table = "\n".join(lines(list(rows)))
+    table = "\n".join([*HEAD, *rows])
     if into is None:
         print(table)
         return

@@ -13,8 +13,8 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import matplotlib as mpl
 import typer
+from matplotlib.figure import Figure
 
 
 def points(bench: Path) -> dict[str, tuple[float, float]]:
@@ -44,11 +44,9 @@ def main(
     bench: Annotated[Path, typer.Argument(help="What `unblur bench -o` wrote.")],
     out: Annotated[Path, typer.Argument(help="The plot, .svg or .png.")],
 ) -> None:
-    mpl.use("agg")
-    from matplotlib import pyplot as plt
-
     of = points(bench)
-    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
     axes.step(*zip(*front(of), strict=True), where="post", color="0.8", zorder=0)
     # Neighbours in speed write above and below each other.
     for number, (name, (speed, gained)) in enumerate(sorted(of.items(), key=lambda item: item[1])):

@@ -54,7 +54,7 @@ def guard(image: Image, restored: Image, blur: Blur) -> Guarded:
     noise = blur.noise or 0.0
     limit = max(RESIDUAL_SIGMAS * noise, RESIDUAL_FLOOR)
     # Noise that was told from what a kernel leaves unexplained is no licence: the kernel may be wrong.
-    most = max(min(noise, noise_sigma(image)), MEAN_SHIFT)
+    most = max(min(noise, noise_sigma(image)), MEAN_SHIFT) if noise > MEAN_SHIFT else MEAN_SHIFT
     # 1 up to the limit, 0 from twice the limit on.
     trust = np.clip(2 - np.maximum(rms / limit, shift / most), 0, 1) * finite
     if trust.min() == 1:
