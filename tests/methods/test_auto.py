@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+import skimage.data
 
 from unblur import restore
 from unblur.classical.canvas import find_border
-from unblur.image import Image
+from unblur.estimate import analyse
+from unblur.image import Image, from_array, to_array
+from unblur.methods.auto import find
+from unblur.metrics import psnr
 from unblur.physics.convolve import convolve
-from unblur.physics.kernels import gaussian
+from unblur.physics.kernels import gaussian, motion, shake
 
 
 def test_a_thumbnail_comes_back_though_its_borders_do_not_look_mirrored(astronaut: Image) -> None:
@@ -20,3 +25,33 @@ def test_a_thumbnail_comes_back_though_its_borders_do_not_look_mirrored(astronau
     found = restore(blurred)
     assert found.blur.parameters["sigma"] == 1.0
     assert np.abs(found.image - sharp).max() < 0.5 / 255
+
+
+@pytest.mark.parametrize(("seed", "side"), [(25, 17), (54, 13)])
+def test_a_shake_that_looks_like_a_line_is_told_by_what_a_line_leaves_unexplained(
+    seed: int, side: int
+) -> None:
+    scene = from_array(skimage.data.chelsea()[:288, :288])
+    rng = np.random.default_rng(seed)
+    assert side == 2 * int(rng.integers(4, 12)) + 1
+    blurred = _rounded(convolve(scene, shake(side, rng)))
+    told = analyse(blurred)
+    assert told.blur.kind == "motion"
+    assert told.unexplained > 0.25
+    found = restore(blurred)
+    assert found.blur.kind == "shake"
+    before, as_line, after = (
+        psnr(scene, image, data_range=1)
+        for image in (blurred, restore(blurred, kernel=told.blur.kernel).image, found.image)
+    )
+    assert as_line < before < after - 2
+
+
+def test_a_line_that_explains_little_stays_one() -> None:
+    blurred = _rounded(convolve(from_array(skimage.data.chelsea()[:288, :288]), motion(9.0, 30.0)))
+    assert analyse(blurred).unexplained > 0.1
+    assert find(blurred).kind == "motion"
+
+
+def _rounded(image: Image) -> Image:
+    return from_array(to_array(image, np.uint8))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unblur.estimate.defocus import disk_radius, radius_of
-from unblur.estimate.fit import CLEARLY, Periodogram, Truncated, periodogram, refine, truncated
+from unblur.estimate.fit import CLEARLY, Periodogram, Truncated, periodogram, refine, truncated, unexplained
 from unblur.estimate.gaussian import Sigma, gaussian_sigma, sigma_at
 from unblur.estimate.jpeg import Jpeg, jpeg, quality_noise
 from unblur.estimate.learned import KINDS, Guess, guess_at
@@ -74,7 +74,8 @@ class Estimate:
 
     blur: the decision. sigma: of the Gaussian that fits best, pixels, whatever the kind. sharpness: 0..1.
     noise: what to reckon with, a standard deviation in [0, 1] units. angle, length: of the straight motion that
-    fits best, degrees and pixels, or None. map: local sigma (H, W), or None where not asked for.
+    fits best, degrees and pixels, or None. map: local sigma (H, W), or None where not asked for. unexplained: what the
+    blur's kernel leaves unexplained of the spectrum, mean deviance of a frequency; 0 where there is no kernel.
     """
 
     blur: Blur
@@ -84,6 +85,7 @@ class Estimate:
     angle: float | None = None
     length: float | None = None
     map: NDArray[np.float32] | None = None
+    unexplained: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """The estimate as plain JSON types, without the map."""
@@ -94,6 +96,7 @@ class Estimate:
             "noise": round(self.noise, 6),
             "motion_angle": self.angle if self.angle is None else round(self.angle, 2),
             "motion_length": self.length if self.length is None else round(self.length, 2),
+            "unexplained": round(self.unexplained, 4),
         }
 
 
@@ -130,7 +133,8 @@ def analyse(image: Image, *, map: bool = False) -> Estimate:  # noqa: A002
     angle, length = (None, None) if motion is None else (motion.angle, motion.length)
     if blur.kind == "motion":
         angle, length = blur.parameters["angle"], blur.parameters["length"]
-    return Estimate(blur, gaussian.sigma, sharpness_of(found), noise, angle, length, local)
+    left = unexplained(fine, blur.kernel) if fine and blur.kernel is not None else 0.0
+    return Estimate(blur, gaussian.sigma, sharpness_of(found), noise, angle, length, local, left)
 
 
 def _kind_of(

@@ -147,6 +147,15 @@ def explain(found: Periodogram, kernel: Kernel) -> Fit | None:
     return _refine(found, _Family(lambda _: kernel, (), ()), ())
 
 
+def unexplained(found: Periodogram, kernel: Kernel) -> float:
+    """The mean deviance of a cell of a periodogram under a kernel; 0 for a flat one, or a kernel that is too wide.
+
+    Right kernels leave 0.05 to 0.09 in photographs, and up to 0.13 where JPEG was strong.
+    """
+    fit = explain(found, kernel)
+    return fit.deviance / found.power.size if fit else 0.0
+
+
 def noise_under(found: Periodogram, kernel: Kernel) -> float:
     """Standard deviation of the noise of a picture that `kernel` has blurred, in [0, 1] units; 0 for a flat one.
 

@@ -64,10 +64,15 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.mT if tall else matrix
     x = x / (x.norm() + 1e-7)
+    # The steps are taken on the Gram matrix, whose powers commute: a kernel of 5x5 is 25 times as long as high.
+    eye = torch.eye(len(x), device=x.device, dtype=x.dtype)
+    gram, factor = x @ x.mT, eye
     a, b, c = _POLYNOMIAL
     for _ in range(_TIMES):
-        square = x @ x.mT
-        x = a * x + (b * square + c * square @ square) @ x
+        step = a * eye + b * gram + c * gram @ gram
+        factor = step @ factor
+        gram = step @ gram @ step
+    x = factor @ x
     return x.mT if tall else x
 
 
