@@ -287,7 +287,8 @@ class Plan:
         output = files.spool(pixels.shape, pixels.dtype) if spooled else np.empty_like(pixels)
         options = row.prepare(from_array(sample(pixels)), blur, self.options)
         halo = row.halo(blur, options) + (2 * CELL if row.careful else 0)
-        bytes_per_pixel = row.bytes_per_pixel + _BYTES_AROUND
+        bytes_per_pixel = row.bytes_with(options) if row.bytes_with else row.bytes_per_pixel
+        bytes_per_pixel += _BYTES_AROUND
         room = self._room(pixels, output)
         if self.flexible:
             # Nobody asked for a budget: better a little over the default than no picture at all.

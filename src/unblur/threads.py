@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
 
 
 def available_cores() -> int:
@@ -17,3 +24,14 @@ def cores() -> int:
     """
     told = os.environ.get("OMP_NUM_THREADS", "")
     return max(1, min(available_cores(), int(told))) if told.isdecimal() else available_cores()
+
+
+def spread(function: Callable[[Item], Value], items: Iterable[Item]) -> list[Value]:
+    """The function's value for each item, on all cores at a time. The function must not call `spread` itself."""
+    return list(_pool(os.getpid(), cores()).map(function, items))
+
+
+@lru_cache(maxsize=8)
+def _pool(process: int, workers: int) -> ThreadPoolExecutor:
+    """Threads that stay: to start some for each of the thousand steps of a restoration takes a tenth of its time."""
+    return ThreadPoolExecutor(workers, thread_name_prefix="step")

@@ -70,5 +70,5 @@ def test_a_line_that_is_not_sure_gives_way_to_a_shake_that_explains_more(
     line = Blur("motion", {"length": 9, "angle": 30}, kernels.motion(9, 30), confidence=0.74, noise=0.002)
     kernel = kernels.shake(13, np.random.default_rng(4)) if shaken else line.kernel
     assert kernel is not None
-    found = auto._line_or_shake(convolve(astronaut, kernel), line)
+    found = auto._or_shake(convolve(astronaut, kernel), line)
     assert found.kind == ("shake" if shaken else "motion")

@@ -59,5 +59,5 @@ def _reach(size: int, iterations: int | None) -> int:
 SOLVERS: dict[str, Solver] = {
     "richardson-lucy": Solver(_rl.richardson_lucy, _rl.ITERATIONS, _reach, 160),
     "wiener": Solver(_wiener.wiener, _wiener.ITERATIONS, _reach, 160),
-    "total-variation": Solver(_tv.total_variation, _tv.ITERATIONS, _reach, 320),
+    "total-variation": Solver(_tv.total_variation, _tv.ITERATIONS, _reach, _tv.bytes_per_pixel(3)),
 }

@@ -10,7 +10,6 @@ restoration without boundary artifacts", 2005).
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -23,7 +22,7 @@ from unblur.image import Image, check_image, luma, rounding_noise
 from unblur.physics.blur import Kernel
 from unblur.physics.convolve import Border, border_index, check_border, otf
 from unblur.physics.kernels import check_kernel
-from unblur.threads import cores
+from unblur.threads import cores, spread
 
 Continuation: TypeAlias = Border | Literal["unknown", "auto"]
 """How the scene went on beyond the border when it was blurred: a rule, "unknown", or "auto" to tell from the image.
@@ -46,7 +45,7 @@ FLOAT32_NOISE = 1e-4
 
 #: How many pixels an image is continued by, in addition to what the kernel takes. With less, opposite sides of the
 #: image see each other around the canvas, and a tile comes out otherwise than the whole.
-_REACH = 16
+REACH = 16
 
 #: Elements of all arrays of a strip together: as many as the second-level cache of a core holds.
 _CACHED = 1 << 18
@@ -62,15 +61,21 @@ _LOPSIDED = 0.05
 class Canvas:
     """An image on a periodic grid, with the kernel's transfer function on that grid.
 
-    planes: (C, H', W'), the image at the top left and its continuation beyond. size: (H, W) of the image.
-    transfer: (H', W' // 2 + 1). known: whether the continuation is what blurring would have given; otherwise
-    it is merely smooth.
+    planes: (C, H', W'), the image at the top left and its continuation beyond. size: (H, W) of the image. kernel:
+    (k, k). transfer: (H', W' // 2 + 1). unseen: where the continuation is not what blurring would have given, but
+    merely smooth, in rows and columns.
     """
 
     planes: Planes
     size: tuple[int, int]
+    kernel: Kernel
     transfer: Spectrum
-    known: bool
+    unseen: tuple[tuple[slice, slice], ...] = ()
+
+    @property
+    def known(self) -> bool:
+        """Whether the continuation is what blurring would have given."""
+        return not self.unseen
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -107,14 +112,16 @@ def make_canvas(
     known = mirrored or border == "circular"
     rule = check_border(border) if known else "reflect101"
     radius = kernel.shape[0] // 2
-    margin = radius + _REACH
+    margin = radius + REACH
     if inverse:
-        margin += radius if known else _REACH
+        margin += radius if known else REACH
     planes = np.ascontiguousarray(image.transpose(2, 0, 1), dtype=dtype)
     for axis in (1, 2):
-        planes = _continue(planes, axis, margin, rule, exact=known)
+        planes = extended(planes, axis, margin, rule, exact=known)
     transfer = otf(kernel, planes.shape[1:], planes.dtype)
-    return Canvas(planes, image.shape[:2], transfer, known)
+    height, width = image.shape[:2]
+    unseen = () if known else ((slice(height, None), slice(None)), (slice(height), slice(width, None)))
+    return Canvas(planes, (height, width), kernel, transfer, unseen)
 
 
 def find_border(image: Image, kernel: Kernel, noise: float) -> Literal["reflect101", "unknown"]:
@@ -187,12 +194,11 @@ def in_strips(step: Callable[[slice], None], planes: Planes | Spectrum, arrays: 
     if share >= height or height * width < _SMALL:
         step(slice(0, height))
         return
-    with ThreadPoolExecutor(cores()) as pool:
-        list(pool.map(work, range(0, height, share)))
+    spread(work, range(0, height, share))
 
 
-def _continue(planes: Planes, axis: int, margin: int, rule: Border, *, exact: bool) -> Planes:
-    """Append what lies after the end and, as the canvas wraps around, before the start of an axis."""
+def extended(planes: Planes, axis: int, margin: int, rule: Border, *, exact: bool = False) -> Planes:
+    """Planes with what lies after the end and, as the canvas wraps around, before the start of an axis."""
     length = planes.shape[axis]
     if rule == "circular" or margin == 0:
         return planes

@@ -38,7 +38,6 @@ def solve_linear(canvas: Canvas, planes: Planes, ratio: Planes, steps: int) -> S
     """
     if canvas.known:
         return filter_linear(canvas, planes, ratio)
-    high, wide = canvas.size
     transfer, back = canvas.transfer, canvas.transfer.conj()
     passed, least = np.square(np.abs(transfer)), np.finfo(ratio.dtype).tiny
     x = filter_linear(canvas, planes, ratio.dtype.type(_CAUTION) * ratio)
@@ -64,8 +63,8 @@ def solve_linear(canvas: Canvas, planes: Planes, ratio: Planes, steps: int) -> S
         in_strips(blur, point, 4)
         residual = irfft(blurred, canvas.grid)
         np.subtract(planes, residual, out=residual)
-        residual[:, high:] = 0
-        residual[:, :, wide:] = 0
+        for rows, columns in canvas.unseen:
+            residual[:, rows, columns] = 0
         in_strips(partial(step, number, rfft(residual)), point, 12)
     return x
 

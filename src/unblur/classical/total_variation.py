@@ -38,6 +38,7 @@ from unblur.classical.prior import (
     noise_to_signal,
     rotate,
 )
+from unblur.classical.rim import Rim, has_room, solve_beyond
 from unblur.errors import OptionError
 from unblur.image import Image
 from unblur.physics.blur import Kernel
@@ -56,6 +57,11 @@ _DATA_PENALTY = 0.15
 
 #: The linear start: steps, and how much stronger than it is the noise is taken to be.
 _START_STEPS, _START_NOISE = 20, 10.0
+
+
+def bytes_per_pixel(edged: int) -> int:
+    """Peak working memory for each pixel of an RGB image, so many of whose decorrelated colours have strong edges."""
+    return 110 + 70 * edged
 
 
 def total_variation(
@@ -83,9 +89,19 @@ def total_variation(
     planes = rotate(rotation, canvas.planes)
     ratio = noise_to_signal(laws, noise, canvas.grid)
     edged = count_edged(laws)
-    start = ratio.astype(np.float32)
-    start[:edged] *= _START_NOISE
-    spectrum: Spectrum = solve_colours(canvas, planes, start, _START_STEPS, edged)
+
+    def prior(grid: tuple[int, int]) -> Planes:
+        start = (ratio if grid == canvas.grid else noise_to_signal(laws, noise, grid)).astype(np.float32)
+        start[:edged] *= _START_NOISE
+        return start
+
+    # What lies beyond a large picture is looked for by itself; else that takes as long as all the rest.
+    rim = Rim(canvas) if not canvas.known and has_room(canvas, prior) else None
+    spectrum: Spectrum
+    if rim:
+        spectrum = solve_beyond(canvas, planes, prior, _START_STEPS, edged)
+    else:
+        spectrum = solve_colours(canvas, planes, prior(canvas.grid), _START_STEPS, edged)
     if edged < len(planes):
         planes[edged:] = irfft(spectrum[edged:], canvas.grid)
     seen, ratio, spectrum = planes[:edged], ratio[:edged], spectrum[:edged]
@@ -95,18 +111,25 @@ def total_variation(
     passed = np.square(np.abs(canvas.transfer))
     surviving = float((passed / np.maximum(passed + ratio[0], np.finfo(np.float32).tiny)).mean())
     pull = noise**2 * weight * _WEIGHT_SCALE * surviving**_WEIGHT_POWER
-    trust = 1 if canvas.known else _DATA_PENALTY
+    outside = None if canvas.known or rim else _Outside(canvas, seen)
+    trust = _DATA_PENALTY if outside else 1
     denominator = trust * passed + pull * (first / energies[0] + second / energies[1])
     denominator = denominator.astype(np.float32)
 
     differences = _Differences(seen.shape, energies)
-    outside = None if canvas.known else _Outside(canvas, seen)
+    for rows, columns in canvas.unseen if rim else ():
+        seen[:, rows, columns] = 0
     data: Spectrum = rfft(seen) * canvas.transfer.conj()
     for _ in range(steps):
-        if outside is not None:
+        if outside:
             data = outside.split(spectrum)
-        pulled = differences.split(irfft(spectrum, canvas.grid))
+        restored = irfft(spectrum, canvas.grid)
+        if rim:
+            rim.follow(restored)
+        pulled = differences.split(restored)
         pulled *= np.float32(pull)
+        if rim:
+            rim.pull(pulled)
         spectrum = rfft(pulled)
         spectrum += data
         spectrum /= denominator

@@ -74,6 +74,7 @@ AUTO = Method(
     run=_run,
     halo=_halo,
     bytes_per_pixel=classical.TOTAL_VARIATION.bytes_per_pixel,
+    bytes_with=classical.total_variation_bytes,
     prepare=classical.prepare,
     iterative=True,
     careful=True,

@@ -9,6 +9,8 @@ from functools import partial
 from unblur.classical import SOLVERS, image_statistics
 from unblur.classical.blind import blind_deconvolution
 from unblur.classical.canvas import find_border
+from unblur.classical.prior import count_edged
+from unblur.classical.total_variation import bytes_per_pixel
 from unblur.classical.varying import restore_varying
 from unblur.estimate import estimate_blur
 from unblur.image import Image
@@ -58,6 +60,11 @@ def halo(name: str, blur: Blur, options: Options) -> int:
     return max((solver.halo(kernel.shape[0], options.iterations) for kernel in kernels), default=0)
 
 
+def total_variation_bytes(options: Options) -> int:
+    """Peak working memory of total variation for each pixel of an RGB tile of a picture with these statistics."""
+    return bytes_per_pixel(count_edged(options.statistics.laws) if options.statistics else 3)
+
+
 def _find_kernel(image: Image) -> Blur:
     """The kernel by maximum-likelihood blind deconvolution from a Gaussian of sigma 1 on 5x5."""
     height, width = image.shape[:2]
@@ -85,6 +92,7 @@ def row(
         run=partial(solve, solver),
         halo=partial(halo, solver),
         bytes_per_pixel=SOLVERS[solver].bytes_per_pixel,
+        bytes_with=total_variation_bytes if solver == "total-variation" else None,
         prepare=prepare,
         iterative=solver != "wiener",
         careful=careful,

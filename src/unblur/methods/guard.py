@@ -12,6 +12,7 @@ from unblur.estimate.noise import noise_sigma
 from unblur.image import Image
 from unblur.physics.blur import Blur
 from unblur.physics.varying import blur_image
+from unblur.threads import spread
 
 #: Side in pixels of the neighbourhood over which the checks average.
 CELL = 31
@@ -49,8 +50,9 @@ def guard(image: Image, restored: Image, blur: Blur) -> Guarded:
         restored = np.where(finite[:, :, None], restored, image)
     residual = blur_image(np.clip(restored, 0, 1), blur) - image
     residual[image >= SATURATED] = 0
-    rms = np.sqrt(np.maximum(_local_mean(np.square(residual).mean(axis=2)), 0))
-    shift = np.abs(np.stack([_local_mean(plane) for plane in np.moveaxis(residual, 2, 0)])).max(axis=0)
+    power, *means = spread(_local_mean, (np.square(residual).mean(axis=2), *np.moveaxis(residual, 2, 0)))
+    rms = np.sqrt(np.maximum(power, 0))
+    shift = np.abs(np.stack(means)).max(axis=0)
     noise = blur.noise or 0.0
     limit = max(RESIDUAL_SIGMAS * noise, RESIDUAL_FLOOR)
     # Noise that was told from what a kernel leaves unexplained is no licence: the kernel may be wrong.
