@@ -22,12 +22,12 @@ from safetensors.torch import load_file
 
 from unblur import nets
 from unblur.errors import FileError, OptionError, OutputError, UnblurError
-from unblur.lab import batches, losses, objective, report
+from unblur.lab import batches, checkpoint, losses, objective, report
 from unblur.lab import recipe as recipes
 from unblur.lab.objective import Regression
 from unblur.lab.recipe import Recipe
 from unblur.lab.run import BEST, LAST, LOG
-from unblur.lab.train import multiplies_bf16, train
+from unblur.lab.train import make_fabric, make_net, multiplies_bf16, train
 from unblur.models.weights import read_card
 from unblur.runtime.torch import TorchBackend
 
@@ -182,6 +182,24 @@ def test_a_training_can_begin_with_weights(uninterrupted: Path, tiny: Make, tmp_
     assert same_tensors(tmp_path / BEST, uninterrupted / BEST)
     with pytest.raises(FileError, match=r"best\.safetensors: weights of another network"):
         train(tiny(start, "net.options={widths=[4, 12]}"), tmp_path / "other")
+
+
+def test_a_training_can_begin_with_the_weights_of_a_part(tiny: Make, tmp_path: Path) -> None:
+    part = nets.create("srn_cifar", width=2)
+    checkpoint.save(tmp_path / "part.safetensors", part.state_dict())
+    whole = (
+        "net.name='srn_cifar_lstm'",
+        "net.options={width=2}",
+        f"net.start='{tmp_path / 'part.safetensors'}'",
+    )
+    recipe = tiny(*whole, "net.part=true")
+    net = make_net(make_fabric(recipe, "cpu"), recipe, None)
+    found = net.state_dict()
+    assert all(torch.equal(found[name], weights) for name, weights in part.state_dict().items())
+    assert found["scales.0.memory.cell.kernel.weight"].std() > 0
+    fabric, recipe = make_fabric(recipe, "cpu"), tiny(*whole)
+    with pytest.raises(FileError, match=r"another network: .*memory"):
+        make_net(fabric, recipe, None)
 
 
 def test_the_time_budget_ends_with_a_checkpoint(uninterrupted: Path, tiny: Make, tmp_path: Path) -> None:

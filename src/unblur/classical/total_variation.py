@@ -116,7 +116,7 @@ def total_variation(
     denominator = trust * passed + pull * (first / energies[0] + second / energies[1])
     denominator = denominator.astype(np.float32)
 
-    differences = _Differences(seen.shape, energies)
+    differences = _Differences(seen.shape, energies, pull)
     for rows, columns in canvas.unseen if rim else ():
         seen[:, rows, columns] = 0
     data: Spectrum = rfft(seen) * canvas.transfer.conj()
@@ -127,14 +127,23 @@ def total_variation(
         if rim:
             rim.follow(restored)
         pulled = differences.split(restored)
-        pulled *= np.float32(pull)
         if rim:
             rim.pull(pulled)
-        spectrum = rfft(pulled)
-        spectrum += data
-        spectrum /= denominator
+        spectrum = _solved(rfft(pulled), data, denominator)
     planes[:edged] = irfft(spectrum, canvas.grid)
     return canvas.image(rotate(rotation.T, planes))
+
+
+def _solved(spectrum: Spectrum, data: Spectrum, denominator: Planes) -> Spectrum:
+    """(spectrum + data) / denominator, in place of the first."""
+
+    def solve(rows: slice) -> None:
+        one = spectrum[:, rows]
+        one += data[:, rows]
+        one /= denominator[:, rows]
+
+    in_strips(solve, spectrum, 6)
+    return spectrum
 
 
 class _Outside:
@@ -165,12 +174,14 @@ class _Outside:
 class _Differences:
     """The splitting of the differences: first and second ones, each order shrunk by one magnitude.
 
-    energies: mean squares expected of the two orders, (C, 1, 1) each; differences are in units of their root.
+    energies: mean squares expected of the two orders, (C, 1, 1) each; differences are in units of their root. pull: the
+    penalty of the splitting.
     """
 
-    def __init__(self, shape: tuple[int, ...], energies: list[NDArray[np.float64]]) -> None:
+    def __init__(self, shape: tuple[int, ...], energies: list[NDArray[np.float64]], pull: float) -> None:
         first, second = (energy**-0.5 for energy in energies)
-        self.factors = np.stack([first, first, second, second, 2**0.5 * second]).astype(np.float32)
+        factors = np.stack([first, first, second, second, 2**0.5 * second])
+        self.factors, self.back = factors.astype(np.float32), (pull * factors).astype(np.float32)
         channels, height, width = shape
         self.multipliers: Fields = np.zeros((5, *shape), np.float32)
         self.targets: Fields = np.empty((5, channels, height + 2, width + 2), np.float32)
@@ -192,7 +203,7 @@ class _Differences:
                 np.multiply(fields[order], 1 - 2 * clipped, out=targets[order, :, inside, 1:-1])
 
         def gather(rows: slice) -> None:
-            planes[:, rows] = _adjoint_differences(targets[:, :, rows.start : rows.stop + 2], self.factors)
+            planes[:, rows] = _adjoint_differences(targets[:, :, rows.start : rows.stop + 2], self.back)
 
         in_strips(shrink, planes, 8)
         targets[:, :, 0], targets[:, :, -1] = targets[:, :, -2], targets[:, :, 1]

@@ -45,6 +45,7 @@ class Section(BaseModel):
 class Net(Section):
     """Which network. `options`: arguments that replace those of its preset. `start`: weights to begin with.
 
+    part: these are the weights of a part of it, as of an SRN without its LSTM, and the rest begins at random.
     identity: it begins by returning its input, where its layers allow it. norms: batch normalisation by the
     statistics of each batch, or by those of the first one, fixed.
     """
@@ -52,6 +53,7 @@ class Net(Section):
     name: str
     options: dict[str, Any] = {}
     start: Path | None = None
+    part: bool = False
     identity: bool = False
     norms: Literal["batch", "fixed"] = "batch"
 

@@ -168,7 +168,10 @@ def make_net(fabric: Fabric, recipe: Recipe, training: Batches) -> nn.Module:
     if recipe.net.norms == "fixed":
         measure_norms_(net, training.first().blurred.cpu())
     if recipe.net.start is not None:
-        checkpoint.restore_weights(net, checkpoint.load(recipe.net.start)[0], str(recipe.net.start))
+        weights = checkpoint.load(recipe.net.start)[0]
+        if recipe.net.part:
+            weights = {**net.state_dict(), **weights}
+        checkpoint.restore_weights(net, weights, str(recipe.net.start))
     if recipe.net.spec.role == "estimator":
         _normalise(net, training)
     if fabric.world_size > 1 and fabric.device.type == "cuda":

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from unblur.classical.canvas import in_strips
 from unblur.estimate.noise import noise_sigma
 from unblur.image import Image
 from unblur.physics.blur import Blur
@@ -45,14 +46,26 @@ def guard(image: Image, restored: Image, blur: Blur) -> Guarded:
     the deblurring.)
     Shape: (H, W, C) all.
     """
-    finite = np.asarray(np.isfinite(restored).all(axis=2))
-    if not finite.all():
+    finite: NDArray[np.bool_] | bool = True
+    if not np.isfinite(restored).all():
+        finite = np.asarray(np.isfinite(restored).all(axis=2))
         restored = np.where(finite[:, :, None], restored, image)
-    residual = blur_image(np.clip(restored, 0, 1), blur) - image
-    residual[image >= SATURATED] = 0
-    power, *means = spread(_local_mean, (np.square(residual).mean(axis=2), *np.moveaxis(residual, 2, 0)))
-    rms = np.sqrt(np.maximum(power, 0))
-    shift = np.abs(np.stack(means)).max(axis=0)
+    blurred = blur_image(np.clip(restored, 0, 1), blur)
+    # The residual of each channel, and the mean square of all.
+    maps = np.empty((image.shape[2] + 1, *image.shape[:2]), np.float32)
+
+    def compare(rows: slice) -> None:
+        residual = blurred[rows] - image[rows]
+        residual[image[rows] >= SATURATED] = 0
+        maps[:-1, rows] = residual.transpose(2, 0, 1)
+        np.einsum("chw,chw->hw", maps[:-1, rows], maps[:-1, rows], out=maps[-1, rows])
+
+    in_strips(compare, maps, 4)
+    *means, power = spread(_local_mean, maps)
+    rms = np.sqrt(np.maximum(power / image.shape[2], 0))
+    shift = np.abs(means[0])
+    for mean in means[1:]:
+        np.maximum(shift, np.abs(mean), out=shift)
     noise = blur.noise or 0.0
     limit = max(RESIDUAL_SIGMAS * noise, RESIDUAL_FLOOR)
     # Noise that was told from what a kernel leaves unexplained is no licence: the kernel may be wrong.
