@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unblur.estimate import analyse
+from unblur.estimate import analyse, jpeg
 from unblur.estimate.likelihood import ARITHMETIC_NOISE, LARGEST, are_whole, cosine_filter
 from unblur.estimate.shake import explains_worse, shake_blur
 from unblur.image import Image, luma
@@ -16,11 +16,15 @@ SOLVER = "total-variation"
 #: A kernel that was found pixel by pixel is believed from this confidence on: a wrong one costs decibels.
 _BELIEVED = 0.7
 
-#: A Gaussian or a line that leaves more of the spectrum unexplained than this may be a shake: in most photographs right
-#: kernels leave 0.05 to 0.09, shakes that were taken for lines or Gaussians 0.12 to 0.31. It is one where a shake's
-#: kernel, believed from the second number on, explains the spectrum better by the third at least, in the logarithm of
-#: the deviance: next to true lines and Gaussians that was below 0.1, next to others mostly 0.2 and more.
-_DOUBTFUL, _LIKELY, _BETTER = 0.1, 0.6, 0.15
+#: A line, or a Gaussian narrower than the first number, that leaves more of the spectrum unexplained than the second
+#: may be a shake: in most photographs right kernels leave 0.05 to 0.09, shakes taken for either 0.12 to 0.31.
+_NARROW, _DOUBTFUL = 1.4, 0.1
+
+#: It is one where a shake's kernel, believed from the first number on, explains the spectrum better by the second at
+#: least, in the logarithm of the deviance: next to true lines and Gaussians that was below 0.1, next to others mostly
+#: 0.2 and more. Below the third number no kernel was found that holds; then it is none of all, unless it is JPEG that
+#: leaves so much unexplained.
+_LIKELY, _BETTER, _NOTHING = 0.6, 0.15, 0.2
 
 
 def find(image: Image) -> Blur:
@@ -30,15 +34,23 @@ def find(image: Image) -> Blur:
     if blur.kind == "shake":
         shake = shake_blur(image)
         return shake if shake.confidence >= _BELIEVED else Blur("none", confidence=0.0, noise=blur.noise)
-    if blur.kind in ("gaussian", "motion") and found.unexplained > _DOUBTFUL:
-        return _or_shake(image, blur)
-    return blur
+    return _or_shake(image, blur) if _is_doubtful(blur) and found.unexplained > _DOUBTFUL else blur
+
+
+def _is_doubtful(blur: Blur) -> bool:
+    """Whether a shake can look like it."""
+    sigmas = (blur.parameters.get(name, 0) for name in ("sigma", "sigma_y"))
+    return blur.kind == "motion" or (blur.kind == "gaussian" and max(sigmas) < _NARROW)
 
 
 def _or_shake(image: Image, blur: Blur) -> Blur:
-    """A blur, or the shake that explains the picture better."""
+    """A blur, the shake that explains the picture better, or "none" where neither can be right."""
     shake = shake_blur(image)
-    if shake.confidence < _LIKELY or shake.kernel is None or blur.kernel is None:
+    if shake.kernel is None or blur.kernel is None:
+        return blur
+    if shake.confidence < _NOTHING and jpeg(image) is None:
+        return Blur("none", confidence=0.0, noise=blur.noise)
+    if shake.confidence < _LIKELY:
         return blur
     return shake if explains_worse(luma(image), blur.kernel, shake.kernel) >= _BETTER else blur
 
