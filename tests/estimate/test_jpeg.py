@@ -12,11 +12,11 @@ from unblur.estimate.jpeg import _phase
 from unblur.image import from_array, luma, quantise, to_array
 from unblur.metrics import gain, psnr
 from unblur.physics.convolve import convolve, gaussian_blur
-from unblur.physics.kernels import disk, motion
+from unblur.physics.kernels import disk, gaussian, motion
 
 
 def compressed(pixels, quality):
-    data = pyvips.Image.new_from_array(pixels).jpegsave_buffer(Q=quality)
+    data = pyvips.Image.new_from_array(pixels).jpegsave_buffer(Q=quality, subsample_mode="on")
     return pyvips.Image.new_from_buffer(data, "").numpy()
 
 
@@ -36,6 +36,12 @@ def test_quality_is_read_from_the_pixels(quality, cut, soft):
     assert error / 2 < found.noise < 2 * error
 
 
+def test_a_high_quality_is_read_where_the_picture_was_not_cut(soft):
+    found = jpeg(from_array(compressed(soft, 94)))
+    assert found is not None
+    assert found.quality == pytest.approx(94, abs=3)
+
+
 def test_edges_eight_pixels_apart_do_not_hide_the_blocks(soft):
     soft[5::8] = np.maximum(soft[5::8], 60) - 60
     pixels = from_array(compressed(soft, 75))
@@ -51,6 +57,14 @@ def test_what_was_never_compressed_is_not_called_so(soft, astronaut, rng):
     assert jpeg(rng.random((200, 200, 3), dtype=np.float32)) is None
     assert jpeg(np.full((200, 200, 1), 0.5, np.float32)) is None
     assert jpeg(np.zeros((63, 400, 3), np.float32)) is None
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.003])
+@pytest.mark.parametrize("kernel", [gaussian(0.7), gaussian(3.0), motion(9.0, 40.0), disk(3.0)])
+def test_no_kind_of_blur_looks_compressed(kernel, noise, astronaut, rng):
+    blurred = convolve(astronaut, kernel)
+    blurred = quantise(np.clip(blurred + noise * rng.standard_normal(blurred.shape, np.float32), 0, 1))
+    assert jpeg(blurred) is None
 
 
 def test_the_level_is_the_larger_of_the_two(soft):

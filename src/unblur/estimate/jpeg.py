@@ -30,8 +30,9 @@ _STANDARD = np.array(
 _LOOKED_AT = [(u, v) for u in range(4) for v in range(4) if 0 < u + v < 5]
 _STEPS = np.arange(2, 100)
 
-#: Coefficients must lie on multiples of a step this clearly (1 is exactly), and by so many standard deviations.
-_CLEAR, _SURE = 0.5, 6.0
+#: Coefficients must lie on multiples of a step this clearly (1 is exactly), and by so many standard deviations. Those
+#: of the finest step are scattered by rounding and by colours of half the resolution: 0.4 to 0.5.
+_CLEAR, _CLEAR_FINEST, _SURE = 0.5, 0.35, 6.0
 
 #: At so many frequencies.
 _LEAST = 3
@@ -112,6 +113,6 @@ def _step(values: NDArray[np.float64]) -> int:
     for step in _STEPS[::-1]:
         far = sizes[sizes > step / 2]
         on = np.cos(2 * np.pi / step * far).mean() if far.size else 0.0
-        if on > _CLEAR and on * np.sqrt(2 * far.size) > _SURE:
+        if on > (_CLEAR_FINEST if step == _STEPS[0] else _CLEAR) and on * np.sqrt(2 * far.size) > _SURE:
             return int(step)
     return 0
