@@ -77,6 +77,11 @@ class Canvas:
         """Whether the continuation is what blurring would have given."""
         return not self.unseen
 
+    def hide(self, planes: Planes) -> None:
+        """Set planes to 0 where the continuation is not what blurring would have given. Shape: (C, H', W')."""
+        for rows, columns in self.unseen:
+            planes[:, rows, columns] = 0
+
     @property
     def grid(self) -> tuple[int, int]:
         """(H', W')."""

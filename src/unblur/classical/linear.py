@@ -63,8 +63,7 @@ def solve_linear(canvas: Canvas, planes: Planes, ratio: Planes, steps: int) -> S
         in_strips(blur, point, 4)
         residual = irfft(blurred, canvas.grid)
         np.subtract(planes, residual, out=residual)
-        for rows, columns in canvas.unseen:
-            residual[:, rows, columns] = 0
+        canvas.hide(residual)
         in_strips(partial(step, number, rfft(residual)), point, 12)
     return x
 

@@ -117,9 +117,10 @@ def total_variation(
     denominator = denominator.astype(np.float32)
 
     differences = _Differences(seen.shape, energies, pull)
-    for rows, columns in canvas.unseen if rim else ():
-        seen[:, rows, columns] = 0
-    data: Spectrum = rfft(seen) * canvas.transfer.conj()
+    data: Spectrum
+    if not outside:
+        canvas.hide(seen)
+        data = rfft(seen) * canvas.transfer.conj()
     for _ in range(steps):
         if outside:
             data = outside.split(spectrum)

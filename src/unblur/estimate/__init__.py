@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unblur.estimate.defocus import disk_radius, radius_of
-from unblur.estimate.fit import CLEARLY, Periodogram, Truncated, periodogram, refine, truncated, unexplained
+from unblur.estimate.fit import CLEARLY, Periodogram, Truncated, periodogram, refine, remainder, truncated
 from unblur.estimate.gaussian import Sigma, gaussian_sigma, sigma_at
 from unblur.estimate.jpeg import Jpeg, jpeg, quality_noise
 from unblur.estimate.learned import KINDS, Guess, guess_at
@@ -128,13 +128,14 @@ def analyse(image: Image, *, map: bool = False) -> Estimate:  # noqa: A002
     motion = motion_of(image, found)
     fine = periodogram(image)
     blur = _kind_of(image, found, fine, gaussian, motion)
-    noise = noise_level(image, blur.kernel, fine)
+    left = remainder(fine, blur.kernel) if fine and blur.kernel is not None else None
+    noise = noise_level(image, under=left.noise if left else None)
     blur = replace(blur, noise=noise)
     angle, length = (None, None) if motion is None else (motion.angle, motion.length)
     if blur.kind == "motion":
         angle, length = blur.parameters["angle"], blur.parameters["length"]
-    left = unexplained(fine, blur.kernel) if fine and blur.kernel is not None else 0.0
-    return Estimate(blur, gaussian.sigma, sharpness_of(found), noise, angle, length, local, left)
+    unexplained = left.unexplained if left else 0.0
+    return Estimate(blur, gaussian.sigma, sharpness_of(found), noise, angle, length, local, unexplained)
 
 
 def _kind_of(

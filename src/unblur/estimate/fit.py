@@ -147,23 +147,32 @@ def explain(found: Periodogram, kernel: Kernel) -> Fit | None:
     return _refine(found, _Family(lambda _: kernel, (), ()), ())
 
 
-def unexplained(found: Periodogram, kernel: Kernel) -> float:
-    """The mean deviance of a cell of a periodogram under a kernel; 0 for a flat one, or a kernel that is too wide.
+class Remainder(NamedTuple):
+    """What a kernel leaves of a periodogram.
 
-    Right kernels leave 0.05 to 0.09 in photographs, and up to 0.13 where JPEG was strong.
+    noise: standard deviation of white noise as strong as what is left at the frequencies where the blur has left as
+    little of the picture, [0, 1] units: with the error of JPEG, which the finest frequencies do not show, and what the
+    kernel does not explain. unexplained: the mean deviance of a cell; right kernels leave 0.05 to 0.09 in photographs,
+    and up to 0.13 where JPEG was strong.
     """
+
+    noise: float
+    unexplained: float
+
+
+def remainder(found: Periodogram, kernel: Kernel) -> Remainder:
+    """What a kernel leaves of a periodogram; nothing for a flat one, or a kernel that is too wide."""
     fit = explain(found, kernel)
-    return fit.deviance / found.power.size if fit else 0.0
+    return (
+        Remainder(fit.noise / found.noise_gain**0.5, fit.deviance / found.power.size)
+        if fit
+        else Remainder(0, 0)
+    )
 
 
 def noise_under(found: Periodogram, kernel: Kernel) -> float:
-    """Standard deviation of the noise of a picture that `kernel` has blurred, in [0, 1] units; 0 for a flat one.
-
-    It is that of white noise as strong as what is left at the frequencies where the blur has left as little of the
-    picture: with the error of JPEG, which the finest frequencies do not show, and what the kernel does not explain.
-    """
-    fit = explain(found, kernel)
-    return fit.noise / found.noise_gain**0.5 if fit else 0.0
+    """Standard deviation of the noise of a picture that `kernel` has blurred, in [0, 1] units; 0 for a flat one."""
+    return remainder(found, kernel).noise
 
 
 class Truncated(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from unblur.estimate.fit import Periodogram, noise_under, periodogram
+from unblur.estimate.fit import noise_under, periodogram
 from unblur.estimate.jpeg import jpeg
 from unblur.image import Image
 from unblur.physics.blur import Kernel
@@ -52,18 +52,19 @@ def noise_sigma(image: Image) -> float:
     return float(np.mean([_plane_noise(image[rows, columns, c]) for c in range(channels)]))
 
 
-def noise_level(image: Image, kernel: Kernel | None = None, fine: Periodogram | None = None) -> float:
+def noise_level(image: Image, kernel: Kernel | None = None, under: float | None = None) -> float:
     """The standard deviation that a deconvolution should reckon with, in [0, 1] units: `noise_sigma`, or JPEG's.
 
     What JPEG leaves behind is no noise where the picture is flat, and more than noise where it is not. kernel: what
     the picture was blurred by, where that is known; the noise then is at least what stands in the spectrum where the
-    blur has taken the picture away. fine: the periodogram of the image, where it is at hand.
+    blur has taken the picture away. under: that, where it is known.
     """
     seen, found = noise_sigma(image), jpeg(image)
     level = max(_KEPT * seen, _UNEVEN * found.noise) if found else seen
-    if kernel is None or (fine := fine or periodogram(image)) is None:
-        return level
-    under = noise_under(fine, kernel)
+    if under is None:
+        if kernel is None or (fine := periodogram(image)) is None:
+            return level
+        under = noise_under(fine, kernel)
     if found is None and under > _UNEXPLAINED * level:
         return level
     return max(level, min(under, _MORE * level, _MOST))

@@ -13,7 +13,6 @@ for one, since what moves by itself, or turns with the camera, is blurred otherw
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -28,7 +27,7 @@ from unblur.image import Image, check_image, luma
 from unblur.physics.blur import Blur, Kernel
 from unblur.physics.convolve import otf
 from unblur.physics.kernels import check_kernel, delta
-from unblur.threads import cores
+from unblur.threads import spread
 
 Plane: TypeAlias = NDArray[np.float32]
 Field: TypeAlias = NDArray[np.float64]
@@ -118,8 +117,7 @@ def shake_kernel(image: Image, *, size: int | None = None) -> Shake:
         (plane, known, _RIDGES[0]),
         (*crops[1], _RIDGES[0]) if len(crops) > 1 else (plane, known, _RIDGES[1]),
     ]
-    with ThreadPoolExecutor(min(cores(), len(asked))) as pool:
-        found = list(pool.map(lambda one: _estimate(one[0], one[1], size, one[2]), asked))
+    found = spread(lambda one: _estimate(one[0], one[1], size, one[2]), asked)
     kernel, other = (_centred(one) for one in found)
     agreed = agreement(kernel, other)
     if len(crops) == 1:
