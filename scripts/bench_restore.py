@@ -3,11 +3,12 @@
     scripts/bench restore --data DIR [--limit 50] [--blurs sharp,gaussian:1,disk:2,motion:7,shake,mixed-u8] [--worst 10]
 
 DIR is a folder of sharp photographs. Each is blurred (mirrored at its borders), rounded to 8 bits, and restored without
-being told how. A line's angle and a shake are drawn for each picture; `levin` takes the kernels `*.npy` of --kernels in
-turn, centred to the pixel, and is scored up to a shift of a pixel, since their centroids lie between pixels and no
-blind method can tell where; a named degradation is drawn as `unblur.degrade` does with seed 2. Gain = min(PSNR_out, 45)
-- min(PSNR_in, 45), protocol rgb8-v1. Harmed: a gain below -0.5 dB. Colour: by how much, at the most, restoring moved
-the mean of a channel, in 255ths.
+being told how. `opencv:3` is the Gaussian of cv2.GaussianBlur in 8 bits, whose taps are multiples of 1/256. A line's
+angle and a shake are drawn for each picture; `levin` takes the kernels `*.npy` of --kernels in turn, centred to the
+pixel, and is scored up to a shift of a pixel, since their centroids lie between pixels and no blind method can tell
+where; a named degradation is drawn as `unblur.degrade` does with seed 2. Gain = min(PSNR_out, 45) - min(PSNR_in, 45),
+protocol rgb8-v1. Harmed: a gain below -0.5 dB. Colour: by how much, at the most, restoring moved the mean of a channel,
+in 255ths.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ def drawn(what: str, index: int, folder: Path | None) -> Blur:
             return NO_BLUR
         case "gaussian":
             return Blur("gaussian", {"sigma": float(size)}, kernels.gaussian(float(size)))
+        case "opencv":
+            return Blur("gaussian", {"sigma": float(size)}, kernels.gaussian_u8(float(size)))
         case "disk":
             return Blur("disk", {"radius": float(size)}, kernels.disk(float(size)))
         case "motion":
@@ -94,6 +97,7 @@ def main(
     blurs: str = "sharp,gaussian:1,gaussian:2,gaussian:3,disk:2,disk:4,motion:7,motion:15,shake,mixed-u8",
     kernel_folder: Annotated[Path | None, typer.Option("--kernels", help="Kernels of `levin`.")] = None,
     known: Annotated[bool, typer.Option(help="Tell the true kernel: an upper bound.")] = False,
+    noise: Annotated[float, typer.Option(help="Add white noise of this deviation, [0, 1] units.")] = 0.0,
     jpeg: Annotated[int, typer.Option(help="Compress the blurred pictures at this quality.")] = 0,
     rounds: Annotated[int, typer.Option(help="How often each picture is blurred, by other draws.")] = 1,
     worst: Annotated[int, typer.Option(help="List so many of the worst, and what was drawn for them.")] = 0,
@@ -109,6 +113,9 @@ def main(
                 from_array(files.Source.open(path).read()), what, index, kernel_folder
             )
             blur = draw.blur
+            if noise:
+                grain = np.random.default_rng([SEED, index, 1]).standard_normal(image.shape, np.float32)
+                image = np.clip(image + np.float32(noise) * grain, 0, 1)
             given, wanted = to_array(image, np.uint8), to_array(target, np.uint8)
             if jpeg:
                 given = files.decode(files.encode(given, ".jpg", quality=jpeg))

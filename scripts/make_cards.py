@@ -39,7 +39,7 @@ def blur_kinds(name: str) -> tuple[str, ...]:
     spec = nets.spec(name)
     if name == "unblur-thumbnail":
         return ("gaussian",)
-    if spec.role == "guided":
+    if spec.role == "denoiser":
         return ("gaussian", "disk", "motion", "shake")
     return ("motion", "shake") if name in MOTION else KINDS.get(spec.report, ())
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from unblur.estimate import analyse
-from unblur.estimate.fit import noise_under, periodogram, refine
-from unblur.image import Image, from_array, quantise
+from unblur.estimate.fit import coarse_taps, noise_under, periodogram, refine
+from unblur.image import Image, from_array, quantise, to_array
 from unblur.physics.blur import Kernel
-from unblur.physics.convolve import convolve
-from unblur.physics.kernels import disk, gaussian, motion
+from unblur.physics.convolve import convolve, gaussian_blur_u8
+from unblur.physics.kernels import disk, gaussian, gaussian_u8, motion
 
 
 @pytest.mark.parametrize(("length", "angle"), [(7.3, 12.0), (15.0, 127.3), (22.6, 88.0)])
@@ -117,3 +117,21 @@ def test_a_kernel_that_grows_beyond_the_window(astronaut: Image, sigma: float) -
     assert found.side == 64
     read = refine(found, "round", (sigma,))
     assert read is None or read.numbers[0] == pytest.approx(sigma, rel=0.36)
+
+
+@pytest.mark.parametrize("sigma", [2.73, 3.0, 4.0])
+def test_the_taps_of_eight_bit_arithmetic_are_told(astronaut: Image, sigma: float) -> None:
+    blurred = from_array(gaussian_blur_u8(to_array(astronaut, np.uint8), sigma))
+    kernel = analyse(blurred).blur.kernel
+    assert kernel is not None
+    assert np.array_equal(kernel, gaussian_u8(sigma))
+
+
+@pytest.mark.parametrize("sigma", [1.6, 2.0, 3.0, 4.0])
+def test_smooth_taps_are_not_taken_for_coarse_ones(astronaut: Image, camera: Image, sigma: float) -> None:
+    for image in (astronaut, camera):
+        blurred = quantise(convolve(image, gaussian(sigma)))
+        found = periodogram(blurred)
+        assert found is not None
+        assert coarse_taps(found, sigma) is None
+        assert coarse_taps(found, 0.9 * sigma) is None

@@ -312,7 +312,7 @@ def test_cifar_with_more_pictures(data: Path, tiny: Make) -> None:
     assert len(set(more.source.ids.tolist()) | set(held_out.source.ids.tolist())) == 4622 + 2033 + 10 + 816
 
 
-GUIDED = ("net={name='unblur-s'}", "batch={size=4, steps=3}", "data.patches=1", "data.crop=[12, 12]")
+GUIDED = ("net={name='unblur-thumbnail'}", "batch={size=4, steps=3}", "data.patches=1", "data.crop=[12, 12]")
 
 
 def test_kept_pictures_come_again_flipped(tiny: Make) -> None:

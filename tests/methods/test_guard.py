@@ -70,5 +70,16 @@ def test_a_line_that_is_not_sure_gives_way_to_a_shake_that_explains_more(
     line = Blur("motion", {"length": 9, "angle": 30}, kernels.motion(9, 30), confidence=0.74, noise=0.002)
     kernel = kernels.shake(13, np.random.default_rng(4)) if shaken else line.kernel
     assert kernel is not None
-    found = auto._or_shake(convolve(astronaut, kernel), line)
+    found = auto._or_shake(convolve(astronaut, kernel), line, sure=False)
     assert found.kind == ("shake" if shaken else "motion")
+
+
+@pytest.mark.parametrize("sure", [True, False])
+def test_a_line_is_given_up_where_no_shake_is_found_unless_it_leaves_little(
+    astronaut: Image, sure: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = Blur("motion", {"length": 9, "angle": 30}, kernels.motion(9, 30), confidence=0.74, noise=0.002)
+    nothing = Blur("shake", {}, kernels.motion(5, 0), confidence=0.1, noise=0.002)
+    monkeypatch.setattr(auto, "shake_blur", lambda image: nothing)
+    found = auto._or_shake(convolve(astronaut, line.kernel), line, sure=sure)
+    assert found.kind == ("motion" if sure else "none")

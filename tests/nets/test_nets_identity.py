@@ -53,6 +53,23 @@ def test_batch_normalisation_in_use_lets_it_through(
         torch.testing.assert_close(net(pictures), pictures, atol=1e-5, rtol=0)
 
 
+def test_a_narrow_bottleneck_lets_the_lowest_terms_of_each_block_through() -> None:
+    torch.manual_seed(3)
+    net = nets.create("eddensenet", final_activation="linear").eval()
+    identity_(net)
+    # A ramp of brightness along the diagonal of each block, and colours that rise half as fast.
+    steps = torch.cos(torch.pi / 4 * torch.outer(torch.arange(3), torch.arange(4) + 0.5))
+    terms = torch.einsum("iy,jx->ijyx", steps, steps)
+    bright = 0.5 + 0.05 * torch.einsum("nij,ijyx->nyx", torch.rand(6, 3, 3) - 0.5, terms)
+    tint = 0.05 * terms[0, 1] * torch.tensor([1.0, 0.0, -1.0])[:, None, None]
+    blocks = bright[:, None] + tint
+    measured = torch.rand(4, 3, 32, 32)
+    measure_norms_(net, measured)
+    pictures = blocks.repeat(1, 1, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(net(pictures), pictures, atol=1e-5, rtol=0)
+
+
 def test_normed_scales_return_the_mean() -> None:
     torch.manual_seed(3)
     pictures = torch.rand(2, 3, 32, 32)
@@ -79,7 +96,16 @@ def test_scales_that_see_the_sum_return_the_mean(pictures: torch.Tensor) -> None
 
 @pytest.mark.parametrize(
     "name",
-    ["unet20", "large_kernel_cnn", "mscnn_ps", "srn_reds", "resunet1", "caessc_d22_f128_half", "srn_cifar"],
+    [
+        "unet20",
+        "large_kernel_cnn",
+        "mscnn_ps",
+        "srn_reds",
+        "resunet1",
+        "caessc_d22_f128_half",
+        "srn_cifar",
+        "eddensenet",
+    ],
 )
 def test_every_layer_learns(name: str, pictures: torch.Tensor) -> None:
     torch.manual_seed(5)

@@ -17,7 +17,7 @@ from unblur.physics.degrade import DEGRADATIONS, Draw, degrade, get, reference
 from unblur.physics.kernels import gaussian
 from unblur.physics.varying import blur_image
 
-GAUSSIANS = [name for name in DEGRADATIONS if name not in ("mixed-u8", "sharp")]
+GAUSSIANS = [name for name in DEGRADATIONS if name not in ("mixed-u8", "white-noise-f32", "sharp")]
 EIGHT_BITS = [name for name in DEGRADATIONS if "f32" not in name]
 
 
@@ -50,8 +50,9 @@ class TestEveryDegradation:
             found, draw = degrade(image, name, seed=5, index=index)
             assert found.shape == shape
             assert found.dtype == np.float32
-            assert found.min() >= -1e-6
-            assert found.max() <= 1 + 1e-6
+            if name != "white-noise-f32":
+                assert found.min() >= -1e-6
+                assert found.max() <= 1 + 1e-6
             assert draw.degradation == name
 
     @pytest.mark.parametrize("name", DEGRADATIONS)
@@ -103,6 +104,14 @@ class TestEveryDegradation:
             found, draw = degrade(picture, name, 0, index)
             np.testing.assert_allclose(found, blur_image(picture, draw.blur, border=border), atol=tolerance)
 
+    @pytest.mark.parametrize("name", ["cifar-u03-u8", "reds-k7", "reds-k11"])
+    def test_in_eight_bits_the_drawn_kernel_is_exact(self, name, picture):
+        for index in range(4):
+            found, draw = degrade(picture, name, 0, index)
+            # Half of a grey level of 255 for the rounding of the result, and nothing for that of the taps.
+            exact = blur_image(picture, draw.blur, border="reflect101")
+            assert np.abs(found - exact).max() <= 0.501 / 255
+
     @pytest.mark.parametrize("name", DEGRADATIONS)
     def test_rows_are_flat_and_alike(self, name):
         row = degrade(np.zeros((8, 8, 3), np.float32), name, 4, 2)[1].to_row()
@@ -123,6 +132,21 @@ class TestEveryDegradation:
     def test_negative_seeds_are_refused(self, seed, index):
         with pytest.raises(OptionError):
             degrade(np.zeros((8, 8, 3), np.float32), "sharp", seed, index)
+
+
+class TestWhiteNoise:
+    def test_has_the_deviation_that_was_drawn(self):
+        picture = np.full((128, 128, 3), 0.5, np.float32)
+        found = [degrade(picture, "white-noise-f32", 0, index) for index in range(200)]
+        spreads = np.array([(image - picture).std() / draw.noise for image, draw in found])
+        assert np.abs(spreads - 1).max() < 0.02
+        assert all(draw.blur.noise == draw.noise for _, draw in found)
+        noises = 255 * np.array([draw.noise for _, draw in found])
+        assert 0.4 <= noises.min() < 0.6
+        assert 30 < noises.max() <= 50
+        assert np.median(noises) == pytest.approx(
+            math.sqrt(0.4 * 50), rel=0.4
+        )  # equally often in every octave
 
 
 class TestPublishedBlurs:

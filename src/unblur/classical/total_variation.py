@@ -81,6 +81,32 @@ def total_variation(
     is right. `statistics`: of the whole image, where this is a tile.
     Raises ImageError, KernelError or OptionError.
     """
+    canvas, planes = solve(
+        image,
+        kernel,
+        noise=noise,
+        iterations=iterations,
+        border=border,
+        weight=weight,
+        statistics=statistics,
+    )
+    return canvas.image(planes)
+
+
+def solve(
+    image: Image,
+    kernel: Kernel,
+    *,
+    noise: float | None,
+    iterations: int | None = None,
+    border: Continuation,
+    weight: float = 1.0,
+    statistics: Statistics | None,
+) -> tuple[Canvas, Planes]:
+    """As `total_variation`, with what lies beyond the image's border, and not limited to [0, 1].
+
+    Shape: (H, W, C) in; the canvas and (C, H', W') on it out.
+    """
     noise, steps = max(noise_level(noise), FLOAT32_NOISE), count(iterations, ITERATIONS)
     if not weight > 0:
         raise OptionError(f"weight: expected a positive number, got {weight}")
@@ -132,7 +158,7 @@ def total_variation(
             rim.pull(pulled)
         spectrum = _solved(rfft(pulled), data, denominator)
     planes[:edged] = irfft(spectrum, canvas.grid)
-    return canvas.image(rotate(rotation.T, planes))
+    return canvas, rotate(rotation.T, planes)
 
 
 def _solved(spectrum: Spectrum, data: Spectrum, denominator: Planes) -> Spectrum:

@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unblur.estimate.defocus import disk_radius, radius_of
-from unblur.estimate.fit import CLEARLY, Periodogram, Truncated, periodogram, refine, remainder, truncated
+from unblur.estimate.fit import (
+    CLEARLY,
+    Periodogram,
+    Truncated,
+    coarse_taps,
+    periodogram,
+    refine,
+    remainder,
+    truncated,
+)
 from unblur.estimate.gaussian import Sigma, gaussian_sigma, sigma_at
 from unblur.estimate.jpeg import Jpeg, jpeg, quality_noise
 from unblur.estimate.learned import KINDS, Guess, guess_at
@@ -19,7 +28,7 @@ from unblur.estimate.motion import Motion, linear_motion, motion_of
 from unblur.estimate.noise import noise_level, noise_sigma
 from unblur.estimate.sharpness import sharpness, sharpness_of
 from unblur.estimate.spectrum import SIDE, Spectrum, spectrum
-from unblur.image import Image, check_image
+from unblur.image import Image, check_image, rounding_noise
 from unblur.physics import kernels
 from unblur.physics.blur import Blur, Kind
 
@@ -48,6 +57,10 @@ SHARP_SIGMA = 0.5
 #: have so many times the radius.
 RINGLESS = 1.6
 _RADIUS_OF_SIGMA = 1.15
+
+#: From this sigma on the taps that a Gaussian has in 8-bit arithmetic are worth telling from smooth ones, and where
+#: the noise is at most so many times that of rounding.
+COARSE, _ROUNDED = 1.4, 2.0
 
 #: Undoing such a disk changes more than undoing a Gaussian: the blur must be surer.
 STEEP = 0.7
@@ -162,14 +175,18 @@ def _kind_of(
     if sure >= SURE:
         disk = refine(fine, "disk", (radius,)) if fine else None
         if fine and (cut := truncated(fine, radius)) and not (disk and disk.deviance < cut.deviance):
-            return _cut_off(cut, sure)
+            return _of_eight_bits(image, fine, radius, sure, cut) or _cut_off(cut, sure)
         return _known("disk", sure, radius=disk.numbers[0] if disk else radius)
     if gaussian.sigma >= SHARP_SIGMA and gaussian.confidence >= SURE:
         small = gaussian.sigma < RINGLESS and gaussian.confidence >= STEEP
         if small and (radius := _small_disk(fine, gaussian.sigma)):
             return _known("disk", gaussian.confidence, radius=radius)
-        if fine and gaussian.sigma >= RINGLESS and (cut := truncated(fine, gaussian.sigma)):
-            return _cut_off(cut, gaussian.confidence)
+        if fine and gaussian.sigma >= COARSE:
+            end = truncated(fine, gaussian.sigma)
+            if blur := _of_eight_bits(image, fine, gaussian.sigma, gaussian.confidence, end):
+                return blur
+            if end and gaussian.sigma >= RINGLESS:
+                return _cut_off(end, gaussian.confidence)
         return _known("gaussian", gaussian.confidence, sigma=gaussian.sigma)
     return Blur("none", confidence=gaussian.confidence)
 
@@ -194,6 +211,19 @@ def _small_disk(fine: Periodogram | None, sigma: float) -> float:
         return 0.0
     round_ = refine(fine, "round", (sigma,))
     return flat.numbers[0] if round_ and flat.deviance < round_.deviance - CLEARLY else 0.0
+
+
+def _of_eight_bits(
+    image: Image, fine: Periodogram, sigma: float, confidence: float, cut: Truncated | None
+) -> Blur | None:
+    """The Gaussian of cv2.GaussianBlur in 8 bits, where it shows, and better than one that ends early explains it."""
+    if noise_sigma(image) > _ROUNDED * rounding_noise(np.uint8):  # that would hide it
+        return None
+    found = coarse_taps(fine, cut.sigma if cut else sigma)
+    if found is None or (cut and cut.deviance < found.deviance) or jpeg(image) is not None:
+        return None
+    kernel = kernels.gaussian_u8(found.sigma)
+    return Blur("gaussian", {"sigma": found.sigma}, kernel, confidence=confidence)
 
 
 def _cut_off(cut: Truncated, confidence: float) -> Blur:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from itertools import chain
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -25,6 +26,7 @@ from unblur.physics import kernels
 from unblur.physics.blur import Kernel
 
 Floats32: TypeAlias = NDArray[np.float32]
+_Design: TypeAlias = tuple[NDArray[np.intp], Floats32, Floats32]
 
 #: Sides of the windows in pixels, and how many of them are looked at, the most textured ones.
 _SIDES, _MOST = (256, 128, 64), 6
@@ -43,6 +45,11 @@ _SHARE = 0.03
 
 #: Where a Gaussian that ends early may end, in the sigmas of a whole one that looks like it.
 _ENDS = (1.2, 2.6)
+
+#: Where the sigma of a Gaussian with taps of 1/256 may be, in those of a smooth one that looks like it: the faint ends
+#: that it has lost make it look narrower. In steps of a pixel; and how many of the best are fitted in full, after a
+#: look at every so many-th cell in a few steps of scoring.
+_EIGHT_BIT, _STEP, _BEST, _THIN, _FEW = (0.88, 1.35), 0.0025, 8, 5, 4
 
 #: Fisher scoring stops after so many steps, or when the deviance falls by less than the second number.
 _STEPS, _SMALL = 10, 0.5
@@ -203,6 +210,69 @@ def truncated(found: Periodogram, sigma: float) -> Truncated | None:
     return best if best.deviance < bar - max(CLEARLY, _SHARE * best.deviance) else None
 
 
+class Coarse(NamedTuple):
+    """A Gaussian whose taps are multiples of 1/256: its sigma in pixels, and how badly it explains."""
+
+    sigma: float
+    deviance: float
+
+
+def coarse_taps(found: Periodogram, sigma: float) -> Coarse | None:
+    """The Gaussian of cv2.GaussianBlur in 8 bits that explains a periodogram best, if better than a smooth one does.
+
+    Rounding the taps to 1/256 leaves ripples in the spectrum that are far above what a wide Gaussian passes there, and
+    others for each sigma, so that it can be told to a hundredth. sigma: in pixels, as if the taps were smooth.
+    """
+    distinct: dict[bytes, tuple[float, Floats32]] = {}
+    least, most = (round(reach * sigma / _STEP) for reach in _EIGHT_BIT)
+    for step in sorted(range(least, most + 1), key=_roundness):
+        taps = kernels.fixed_point(kernels.gaussian_taps(step * _STEP, rule="opencv-u8")) / np.float32(256)
+        distinct.setdefault(taps.tobytes(), (step * _STEP, taps))
+    tried = list(distinct.values())
+    quick = [_glance(found, taps) for _, taps in tried]
+    fits = [
+        Coarse(at, fit.deviance)
+        for at in (tried[k][0] for k in np.argsort(quick)[:_BEST])
+        if (fit := explain(found, kernels.gaussian_u8(at)))
+    ]
+    if not fits:
+        return None
+    best = min(fits, key=lambda fit: fit.deviance)
+    near = (sigma, best.sigma)
+    smooth = chain(
+        (explain(found, kernels.gaussian(at)) for at in near), (_refine(found, _WHOLE, (at,)) for at in near)
+    )
+    # The first smooth one that does as well ends the search.
+    return best if all(best.deviance < fit.deviance - CLEARLY for fit in smooth if fit) else None
+
+
+def _roundness(step: int) -> tuple[int, int]:
+    """Sorts multiples of the step: those of a tenth of a pixel first, then of a hundredth."""
+    return next(i for i, unit in enumerate((40, 20, 4, 1)) if step % unit == 0), step
+
+
+def _glance(found: Periodogram, taps: Floats32) -> float:
+    """About how badly a separable kernel explains a periodogram: at some of the cells, in a few steps."""
+    if len(taps) > found.side:
+        return np.inf
+    cells, noises, shapes = _design(found.side)
+    design = cells[::_THIN], noises[::_THIN], shapes[::_THIN]
+    left = _left_by(taps, found.side).ravel()[design[0]]
+    fit = _scored(found, design, lambda _: left, _Family(lambda _: kernels.delta(), (), ()), (), _FEW)
+    return fit.deviance if fit else np.inf
+
+
+def _left_by(taps: Floats32, side: int) -> Floats32:
+    """What a separable kernel leaves of the power, as a tapered window sees it. Shape: (side, side // 2 + 1)."""
+    own = np.zeros(side)
+    reach = min(len(taps), side) - 1
+    lags = np.arange(-reach, reach + 1)
+    own[lags % side] = np.correlate(taps, taps, "full")[len(taps) - 1 + lags] * _overlap(side)[np.abs(lags)]
+    line = scipy.fft.rfft(own).real.astype(np.float32)
+    k = np.arange(side)
+    return np.maximum(np.outer(line[np.minimum(k, side - k)], line), np.float32(1e-6))
+
+
 def _of_size(size: int) -> _Family:
     return _Family(lambda at: kernels.gaussian(float(np.exp(at[0])), size=size), (0.02,), (0.5,))
 
@@ -210,13 +280,25 @@ def _of_size(size: int) -> _Family:
 def _refine(
     found: Periodogram, family: _Family, numbers: tuple[float, ...], steps: int = _STEPS
 ) -> Fit | None:
+    design = _design(found.side)
+    return _scored(found, design, partial(_losses, family, found.side, design[0]), family, numbers, steps)
+
+
+def _scored(
+    found: Periodogram,
+    design: _Design,
+    losses: Callable[[Floats], Floats32],
+    family: _Family,
+    numbers: tuple[float, ...],
+    steps: int,
+) -> Fit | None:
+    """Fisher scoring. losses: what the blur leaves in each cell of the design, by its numbers."""
     lengths = len(numbers) - (len(numbers) > 1)
     start = np.array([*np.log(numbers[:lengths]), *numbers[lengths:]], np.float64)
-    cells, noises, shapes = _design(found.side)
+    cells, noises, shapes = design
     data = np.maximum(found.power.ravel()[cells], np.float32(1e-12))
     if data.max() < 4 * found.floor or len(family.kernel(start)) > found.side:
         return None
-    losses = partial(_losses, family, found.side, cells)
     count, at = shapes.shape[1], start
     loss = losses(at)
     state = _first_state(data, loss, shapes, found.floor)
@@ -320,7 +402,7 @@ def _overlap(side: int) -> Floats:
 
 
 @lru_cache(maxsize=3)
-def _design(side: int) -> tuple[NDArray[np.intp], Floats32, Floats32]:
+def _design(side: int) -> _Design:
     """The cells of the band, thinned; and what the log powers of noise (n, 2) and picture (n, 11) are linear in."""
     y, x = np.meshgrid(2 * np.pi * np.fft.fftfreq(side), 2 * np.pi * np.fft.rfftfreq(side), indexing="ij")
     radius = np.hypot(y, x)

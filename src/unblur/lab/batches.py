@@ -421,6 +421,9 @@ class Batches:
             degraded = guided(degraded, raw.draws, self.recipe.guide, blur.margin)
         else:
             degraded = degraded[:, :, cut, cut]
+        if self.recipe.net.spec.role == "denoiser":
+            noise = torch.tensor([draw.noise for draw in raw.draws], device=device)
+            degraded = torch.cat((degraded, noise[:, None, None, None].expand_as(degraded[:, :1])), dim=1)
         sigma = None
         if all("sigma" in draw.blur.parameters for draw in raw.draws):
             sigma = torch.tensor([draw.blur.parameters["sigma"] for draw in raw.draws], device=device)

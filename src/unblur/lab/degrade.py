@@ -17,9 +17,8 @@ from torch import Tensor
 
 from unblur.physics import degrade as named
 from unblur.physics.convolve import Border, border_index
-from unblur.physics.convolve import _fixed_point as fixed_point
 from unblur.physics.degrade import Draw
-from unblur.physics.kernels import gaussian_taps
+from unblur.physics.kernels import fixed_point, gaussian_taps
 from unblur.physics.noise import jpeg, shot_read_noise
 from unblur.physics.varying import blur_image
 
@@ -126,6 +125,9 @@ def _general(target: Tensor, draws: Sequence[Draw]) -> tuple[Tensor, Tensor]:
     target = target.clone()
     for i, draw in enumerate(draws):
         if draw.degradation == "sharp":
+            continue
+        if draw.degradation == "white-noise-f32":
+            blurred[i] = _tensor(named.get(draw.degradation).apply(_image(blurred[i]), draw))
             continue
         if draw.exposure != 1:
             target[i] = _eight_bits(target[i] * draw.exposure)

@@ -374,7 +374,7 @@ class Run:
         if not self.fabric.is_global_zero or (now < self._next_pictures and not force):
             return
         report.save_curve(self.folder / "curve.png", report.read_log(self.folder / LOG), self.recipe.about)
-        if self.recipe.net.spec.role in ("restorer", "guided"):
+        if self.recipe.net.spec.makes_pictures:
             self._sample()
         done = time.monotonic()
         self._next_pictures = done + max(PICTURES_EVERY, (done - now) / PICTURES_SHARE)

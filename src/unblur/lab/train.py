@@ -67,7 +67,7 @@ def train(
     with run.listening(), report.Bar(recipe.net.name, recipe.stop.epochs * training.steps, show) as bar:
         run.begin(saved)
         if saved is None:
-            if held_out is not None and recipe.net.spec.role in ("restorer", "guided"):
+            if held_out is not None and recipe.net.spec.makes_pictures:
                 run.note_baseline(validate(run, lambda x: scaled(run, x)))
             run.save()
         return fit(run, bar)

@@ -26,6 +26,9 @@ _NARROW, _DOUBTFUL = 1.4, 0.1
 #: leaves so much unexplained.
 _LIKELY, _BETTER, _NOTHING = 0.6, 0.15, 0.2
 
+#: A kernel that leaves no more than this may be right even so: shakes taken for something else leave 0.12 and more.
+_WRONG = 0.115
+
 
 def find(image: Image) -> Blur:
     """The blur of an image, camera shake included; "none" where it cannot be told. Raises ImageError."""
@@ -34,7 +37,9 @@ def find(image: Image) -> Blur:
     if blur.kind == "shake":
         shake = shake_blur(image)
         return shake if shake.confidence >= _BELIEVED else Blur("none", confidence=0.0, noise=blur.noise)
-    return _or_shake(image, blur) if _is_doubtful(blur) and found.unexplained > _DOUBTFUL else blur
+    if not _is_doubtful(blur) or found.unexplained <= _DOUBTFUL:
+        return blur
+    return _or_shake(image, blur, sure=found.unexplained <= _WRONG)
 
 
 def _is_doubtful(blur: Blur) -> bool:
@@ -43,12 +48,15 @@ def _is_doubtful(blur: Blur) -> bool:
     return blur.kind == "motion" or (blur.kind == "gaussian" and max(sigmas) < _NARROW)
 
 
-def _or_shake(image: Image, blur: Blur) -> Blur:
-    """A blur, the shake that explains the picture better, or "none" where neither can be right."""
+def _or_shake(image: Image, blur: Blur, *, sure: bool) -> Blur:
+    """A blur, the shake that explains the picture better, or "none" where neither can be right.
+
+    sure: the blur leaves little enough to be right where no shake is found.
+    """
     shake = shake_blur(image)
     if shake.kernel is None or blur.kernel is None:
         return blur
-    if shake.confidence < _NOTHING and jpeg(image) is None:
+    if shake.confidence < _NOTHING and not sure and jpeg(image) is None:
         return Blur("none", confidence=0.0, noise=blur.noise)
     if shake.confidence < _LIKELY:
         return blur
@@ -56,7 +64,7 @@ def _or_shake(image: Image, blur: Blur) -> Blur:
 
 
 def _run(image: Image, blur: Blur, options: Options) -> Image:
-    if _is_arithmetic(image, blur):
+    if is_arithmetic(image, blur):
         assert blur.kernel is not None
         assert blur.noise is not None
         restored = cosine_filter(image, blur.kernel, blur.noise)
@@ -66,7 +74,7 @@ def _run(image: Image, blur: Blur, options: Options) -> Image:
     return classical.solve(SOLVER, image, blur, options)
 
 
-def _is_arithmetic(image: Image, blur: Blur) -> bool:
+def is_arithmetic(image: Image, blur: Blur) -> bool:
     """Whether a thumbnail was blurred by arithmetic alone: symmetrically, and not rounded.
 
     If it was mirrored at its borders, linear inversion with the right spectrum brings back all that is left.

@@ -8,13 +8,16 @@ from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import pydantic
 
 from unblur.errors import FileError, OptionError
 
-Role = Literal["restorer", "guided", "estimator", "discriminator"]
+Role: TypeAlias = Literal["restorer", "guided", "denoiser", "estimator", "discriminator"]
+
+#: The roles of networks whose result is a picture.
+PICTURES: frozenset[Role] = frozenset(("restorer", "guided", "denoiser"))
 
 
 class _Facts(pydantic.BaseModel):
@@ -39,8 +42,9 @@ class ModelCard(_Facts):
     """A network and, once it is trained, its weights, described.
 
     Every network takes (N, `channels`, H, W) float32 in `input_range`; a restorer gives the same shape in
-    `output_range`, not clamped; a guided one, shown the 8 channels of `unblur.classical.guide`, gives 3; an
-    estimator gives (N,) standard deviations in pixels, a discriminator (N,) logits.
+    `output_range`, not clamped; a guided one, shown the 8 channels of `unblur.classical.guide`, gives 3; a
+    denoiser, shown a picture and a map of its noise's standard deviation, gives 3; an estimator gives (N,) standard
+    deviations in pixels, a discriminator (N,) logits.
     size_multiple: H and W must be multiples of it. fixed_size: the only (H, W) it takes, or None.
     halo: an output pixel depends on input at most so many pixels away; None for the whole picture.
     bytes_per_pixel: of activations that are alive at once, for each pixel of a picture.
@@ -71,6 +75,11 @@ class ModelCard(_Facts):
     licence: str = ""
     sha256: str = ""
     results: tuple[Result, ...] = ()
+
+    @property
+    def makes_pictures(self) -> bool:
+        """Whether what comes out is a picture."""
+        return self.role in PICTURES
 
     def to_dict(self) -> dict[str, Any]:
         """The card as plain JSON types."""

@@ -28,15 +28,18 @@ URL_VARIABLE = "UNBLUR_WEIGHTS_URL"
 
 _FETCHED = ".safetensors"
 
+#: The weights that come with the package.
+SHIPPED = Path(__file__).parent / "shipped"
+
 
 def find_weights(
     model: str | os.PathLike[str], suffixes: tuple[str, ...] = (".onnx", ".safetensors")
 ) -> Path:
     """The file of weights of a model: a path as it is, a name by the first place that has it.
 
-    The places: $UNBLUR_WEIGHTS, ./weights, the user's cache, then the URL base in $UNBLUR_WEIGHTS_URL, whose
-    file, .safetensors, must have the sha256 of the card and is kept in the cache. suffixes: what a name may stand
-    for, the preferred one first. A word with a dot or a slash in it is a path.
+    The places: $UNBLUR_WEIGHTS, ./weights, the user's cache, the package, then the URL base in $UNBLUR_WEIGHTS_URL,
+    whose file, .safetensors, must have the sha256 of the card and is kept in the cache. suffixes: what a name may
+    stand for, the preferred one first. A word with a dot or a slash in it is a path.
     Raises FileError where there is none, OptionError for a name without a card.
     """
     given = Path(model)
@@ -52,7 +55,7 @@ def find_weights(
     base = os.environ.get(URL_VARIABLE) if _FETCHED in suffixes else None
     # What was fetched is checked again below, and fetched again where it has been damaged.
     kept = cache / f"{one.name}{_FETCHED}" if base and one.sha256 else None
-    places = [*([Path(named)] if named else []), Path("weights"), cache]
+    places = [*([Path(named)] if named else []), Path("weights"), cache, SHIPPED]
     for place in places:
         for suffix in suffixes:
             if (path := place / f"{one.name}{suffix}").is_file() and path != kept:

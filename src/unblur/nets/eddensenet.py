@@ -61,7 +61,7 @@ class EDDenseNet(Restorer):
         self, *, growth: int = 16, carry: Carry = "act", final_activation: Activation = "sigmoid"
     ) -> None:
         super().__init__()
-        g = growth
+        self.growth = g = growth
         first, second, third = 7 * g, (7 * g) // 2 + 6 * g, ((7 * g) // 2 + 6 * g) // 2 + 3 * g
         self.stages = nn.Sequential(
             nn.Sequential(conv(3, g), nn.ReLU()),

@@ -60,7 +60,7 @@ def to_onnx(
             opset_version=OPSET,
             input_names=["input"],
             output_names=["output"],
-            dynamic_axes={"input": free, "output": free if card.role in ("restorer", "guided") else {0: "n"}},
+            dynamic_axes={"input": free, "output": free if card.makes_pictures else {0: "n"}},
         )
     model = onnx.load_model_from_string(traced.getvalue())
     onnx.helper.set_model_props(model, {METADATA_KEY: card.model_dump_json()})

@@ -11,9 +11,10 @@ import math
 from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from unblur.errors import OptionError
+from unblur.nets.eddensenet import EDDenseNet
 from unblur.nets.gan import Generator
 from unblur.nets.mscnn import MSCNN
 from unblur.nets.nafnet import NAFNet
@@ -27,6 +28,9 @@ from unblur.nets.unet import UNet
 #: Added to what comes out of a layer that starts without a signal: a ReLU at 0 would stay dead.
 _LIFT = 0.05
 
+#: Terms of blocks of 4x4 are within this of 0, but for very few.
+_SWING = 1.5
+
 #: Where all that a network adds comes out of a ReLU, this much of it is taken away again: it may darken as well.
 _ROOM = 0.5
 
@@ -35,8 +39,9 @@ _ROOM = 0.5
 def identity_(net: nn.Module) -> None:
     """Set the weights so that the network returns its input, for pictures in [0, 1].
 
-    The finer scale of `srn_reds` and `srn_cifar`, which sees the sum of the picture and the coarser result, returns
-    their mean.
+    EDDenseNet, whose bottleneck has 16 numbers for the 48 of a block of 4x4, returns the block's 15 lowest cosine
+    terms: nine of brightness, three of either colour difference. The finer scale of `srn_reds` and `srn_cifar`, which
+    sees the sum of the picture and the coarser result, returns their mean.
     Raises OptionError for a family, or a final activation, for which there is no such start.
     """
     match net:
@@ -58,6 +63,8 @@ def identity_(net: nn.Module) -> None:
             _resunet(net)
         case CAESSC():
             _caessc(net)
+        case EDDenseNet():
+            _eddensenet(net)
         case SRN() if len(net.scales) == 2 and net.merge == "add":
             coarse, fine = net.scales
             scale = _scale if any(isinstance(module, Twice) for module in net.modules()) else _normed_scale
@@ -145,10 +152,10 @@ def _scale(scale: nn.Module, *, weight: float) -> None:
     out.bias.fill_(-_LIFT * weight)
 
 
-def _through(norm: nn.Module) -> None:
-    """The first three channels of a batch normalisation pass unchanged."""
+def _through(norm: nn.Module, channels: int = 3) -> None:
+    """The first channels of a batch normalisation pass unchanged."""
     assert isinstance(norm, nn.BatchNorm2d)
-    norm.weight[:3] = math.sqrt(1 + norm.eps)
+    norm.weight[:channels] = math.sqrt(1 + norm.eps)
 
 
 def _closed(norm: nn.Module, lift: float) -> None:
@@ -187,6 +194,73 @@ def _caessc(net: CAESSC) -> None:
     (last,) = norms(net.out)
     _through(last)
     last.bias.fill_(-_ROOM)
+
+
+def _cosines() -> Tensor:
+    """The lowest cosine terms of a block of 4x4 in three colours: (15, 4, 4, 3), orthonormal.
+
+    Three by three of brightness, the mean of the colours; of red against blue, and of green against both, the mean and
+    the two slopes.
+    """
+    i = torch.arange(4)
+    basis = torch.cos(math.pi / 4 * torch.outer(i, i + 0.5)) / math.sqrt(2)
+    basis[0] = 0.5
+    colours = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 2.0, -1.0]])
+    colours /= colours.norm(dim=1, keepdim=True)
+    terms = [(0, y, x) for y in range(3) for x in range(3)]
+    terms += [(c, y, x) for c in (1, 2) for y, x in ((0, 0), (0, 1), (1, 0))]
+    return torch.stack([torch.einsum("y,x,c->yxc", basis[y], basis[x], colours[c]) for c, y, x in terms])
+
+
+def _eddensenet(net: EDDenseNet) -> None:
+    _ends_linear(net.out.children())
+    terms = _cosines()
+    if net.growth != len(terms) + 1:
+        raise OptionError(f"eddensenet starts as the identity with growth={len(terms) + 1} only")
+    enter, dense1, down1, dense2, down2, dense3, neck, up1, dense4, up2, dense5 = net.stages
+    _carry(_convs(enter)[0])
+    for stage, carried in ((dense1, 3), (dense2, 12), (dense3, 48), (dense4, 12), (dense5, 3)):
+        for layer in stage.children():
+            _through(norms(layer)[0], carried)
+    for stage, carried in ((down1, 3), (down2, 12)):
+        _through(norms(stage)[0], carried)
+        across, halve = _convs(stage)
+        assert halve.bias is not None
+        across.weight[:carried] = torch.eye(carried, across.in_channels)[..., None, None]
+        # Channel (y, x, c): what channel c is at (y, x) of four.
+        halve.weight[: 4 * carried] = 0
+        halve.bias[: 4 * carried] = 0
+        halve.weight[: 4 * carried, :carried] = (
+            torch.eye(4 * carried).reshape(-1, 2, 2, carried).movedim(3, 1)
+        )
+    squeeze = _convs(neck)[0]
+    assert squeeze.bias is not None
+    # Pixel (y, x) of a block of 4x4 is (y // 2, x // 2) of the coarse grid, and there (y % 2, x % 2) of the fine one.
+    terms = terms.reshape(-1, 2, 2, 2, 2, 3).permute(0, 1, 3, 2, 4, 5).reshape(-1, 2, 2, 12)
+    squeeze.weight.zero_()
+    squeeze.weight[:-1, :48] = terms.reshape(-1, 48)[..., None, None]
+    # Terms of either sign pass a ReLU raised; the last number, always 1, takes away again what that adds at each pixel.
+    squeeze.bias.fill_(_SWING)
+    squeeze.bias[-1] = 1
+    _through(norms(neck)[0], squeeze.out_channels)
+    rise, last = (
+        next(layer for layer in up.modules() if isinstance(layer, nn.ConvTranspose2d)) for up in (up1, up2)
+    )
+    assert rise.bias is not None
+    assert last.bias is not None
+    rise.weight[:-1, :12] = terms.movedim(3, 1)
+    rise.weight[-1, :12] = _LIFT - _SWING * terms.sum(0).movedim(2, 0)
+    rise.bias[:12] = 0
+    last.weight[:, :3] = 0
+    last.weight[:12, :3] = torch.eye(12).reshape(12, 2, 2, 3).movedim(3, 1)
+    last.bias[:3] = 0
+    _through(norms(up1)[0], 12)
+    _through(norms(up2)[0], 3)
+    out = _convs(net.out)[0]
+    assert out.bias is not None
+    out.weight.zero_()
+    _carry(out)
+    out.bias.fill_(-_LIFT)
 
 
 def _normed_scale(scale: nn.Module, *, weight: float) -> None:

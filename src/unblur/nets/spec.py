@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from unblur.errors import OptionError
+from unblur.models.card import PICTURES, Role
 from unblur.nets.layers import extend
 
-Role: TypeAlias = Literal["restorer", "guided", "estimator", "discriminator"]
 Loss: TypeAlias = Literal["mae", "mse", "psnr", "adversarial"]
 
 
@@ -24,8 +24,9 @@ class Spec:
     """A network's name, how to build it, and what its caller must keep to.
 
     Every network takes (N, `channels`, H, W) in [0, 1]; a restorer returns the same shape, nominally in [0, 1]
-    and not clamped; a guided one is shown the 8 channels of `unblur.classical.guide` and returns 3; an estimator
-    returns (N,) standard deviations in pixels, a discriminator (N,) logits.
+    and not clamped; a guided one is shown the 8 channels of `unblur.classical.guide` and returns 3; a denoiser
+    is shown a picture and a map of its noise's standard deviation, and returns 3; an estimator returns (N,) standard
+    deviations in pixels, a discriminator (N,) logits.
 
     family: its file. report: number of the student report that it comes from, "" for none.
     factory, arguments: what builds it. parameters: trainable, as published where somebody published them.
@@ -52,6 +53,11 @@ class Spec:
     fixed_size: tuple[int, int] | None = None
     halo: int | None = None
     loss: Loss = "mse"
+
+    @property
+    def makes_pictures(self) -> bool:
+        """Whether what comes out is a picture."""
+        return self.role in PICTURES
 
     @property
     def total(self) -> int:

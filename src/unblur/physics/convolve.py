@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from unblur.errors import ImageError, KernelError, OptionError
 from unblur.image import Image
 from unblur.physics.blur import Kernel
-from unblur.physics.kernels import SMALLEST_SIGMA, SizeRule, gaussian_taps
+from unblur.physics.kernels import SMALLEST_SIGMA, SizeRule, fixed_point, gaussian_taps
 from unblur.threads import cores
 
 Border: TypeAlias = Literal["reflect101", "reflect", "replicate", "zero", "circular"]
@@ -117,7 +117,7 @@ def gaussian_blur_u8(
     """
     if array.dtype != np.uint8 or array.ndim != 3:
         raise ImageError(f"expected a uint8 array of shape (H, W, C), got {array.dtype} {array.shape}")
-    taps = _fixed_point(gaussian_taps(sigma, size=size, rule="opencv-u8"))
+    taps = fixed_point(gaussian_taps(sigma, size=size, rule="opencv-u8"))
     if sigma < SMALLEST_SIGMA:
         return array
     sums = convolve_separable(array.astype(np.float32), taps, taps, border=border)
@@ -214,20 +214,6 @@ def _factors(kernel: Kernel) -> tuple[Floats, Floats] | None:
     column, row = kernel[:, j], kernel[i] / peak
     error = np.abs(kernel - np.outer(column, row)).sum()
     return (column, row) if error <= 1e-6 * np.abs(kernel).sum() else None
-
-
-def _fixed_point(taps: NDArray[np.float64]) -> Floats:
-    """Taps in 1/256, rounded from the ends inwards with the error carried on; the centre takes the rest.
-
-    As OpenCV's getGaussianKernelFixedPoint_ED. They sum to 256.
-    """
-    half = taps.size // 2
-    fixed, error = [], 0.0
-    for tap in (taps[:half] * 256).tolist():
-        carried = tap + error
-        fixed.append(round(carried))
-        error = carried - fixed[-1]
-    return np.array([*fixed, 256 - 2 * sum(fixed), *fixed[::-1]], np.float32)
 
 
 def _dense(taps: Floats, length: int, border: Border) -> Floats:

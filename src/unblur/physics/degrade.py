@@ -10,6 +10,7 @@ import difflib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from unblur.errors import OptionError
 from unblur.image import Image, from_array, rounding_noise, to_array
 from unblur.physics import kernels
-from unblur.physics.blur import NO_BLUR, Blur, Kind
+from unblur.physics.blur import NO_BLUR, Blur, Kernel, Kind
 from unblur.physics.convolve import gaussian_blur, gaussian_blur_u8
 from unblur.physics.noise import clip_highlights, jpeg, shot_read_noise
 from unblur.physics.varying import blur_image, grid_blur, grid_weights, rotation_zoom
@@ -130,13 +131,12 @@ def _gaussian(
     apply: Callable[[Image, Draw], Image],
     *,
     size: int | None = None,
-    rule: kernels.SizeRule = "opencv-u8",
+    kernel: Callable[..., Kernel] = kernels.gaussian_u8,
     noise: float = ROUNDING,
 ) -> Degradation:
     def draw(rng: np.random.Generator, shape: Shape) -> Draw:
         drawn = sigma(rng)
-        kernel = kernels.gaussian(drawn, size=size, rule=rule)
-        return Draw(name, Blur("gaussian", {"sigma": drawn}, kernel=kernel, noise=noise))
+        return Draw(name, Blur("gaussian", {"sigma": drawn}, kernel=kernel(drawn, size=size), noise=noise))
 
     return Degradation(name, description, draw, apply)
 
@@ -257,6 +257,22 @@ def _apply_mixed(image: Image, draw: Draw) -> Image:
     return _eight_bits(out) if draw.jpeg is None else jpeg(out, draw.jpeg)
 
 
+# What a denoiser learns from
+
+#: Standard deviations of white noise: from less than a grey level of 255 to where hardly a detail is left.
+_FAINT, _HEAVY = 0.4 / 255, 50 / 255
+
+
+def _draw_noise(rng: np.random.Generator, shape: Shape) -> Draw:
+    noise = _FAINT * (_HEAVY / _FAINT) ** rng.random()
+    return Draw("white-noise-f32", replace(NO_BLUR, noise=noise), noise, int(rng.integers(1 << 62)))
+
+
+def _apply_noise(image: Image, draw: Draw) -> Image:
+    rng = np.random.default_rng(draw.noise_seed)
+    return image + np.float32(draw.noise) * rng.standard_normal(image.shape, np.float32)
+
+
 def _table(*rows: Degradation) -> Mapping[str, Degradation]:
     return MappingProxyType({row.name: row for row in rows})
 
@@ -273,7 +289,7 @@ DEGRADATIONS: Mapping[str, Degradation] = _table(
         "Gaussian, sigma 1, 2 or 3, OpenCV in float, not rounded",
         lambda rng: float(rng.integers(1, 4)),
         _apply_float,
-        rule="opencv-f32",
+        kernel=partial(kernels.gaussian, rule="opencv-f32"),
         noise=0.0,
     ),
     _gaussian(
@@ -281,7 +297,7 @@ DEGRADATIONS: Mapping[str, Degradation] = _table(
         "Gaussian, sigma U(0, 3), OpenCV in float, not rounded",
         lambda rng: rng.uniform(0, 3),
         _apply_float,
-        rule="opencv-f32",
+        kernel=partial(kernels.gaussian, rule="opencv-f32"),
         noise=0.0,
     ),
     _gaussian(
@@ -302,13 +318,19 @@ DEGRADATIONS: Mapping[str, Degradation] = _table(
         "Gaussian, sigma |N(0, 5)|, MATLAB imgaussfilt in 8 bits",
         lambda rng: abs(rng.normal(0, 5)),
         _apply_matlab_u8,
-        rule="matlab",
+        kernel=partial(kernels.gaussian, rule="matlab"),
     ),
     Degradation(
         "mixed-u8",
         "Gaussian, defocus, motion, shake, varying or sharp; noise, clipping, JPEG; 8 bits",
         _draw_mixed,
         _apply_mixed,
+    ),
+    Degradation(
+        "white-noise-f32",
+        "white Gaussian noise, deviation log-uniform from 0.4 to 50 of 255, not rounded, not clipped",
+        _draw_noise,
+        _apply_noise,
     ),
     Degradation(
         "sharp", "nothing at all", lambda rng, shape: Draw("sharp", NO_BLUR), lambda image, draw: image

@@ -94,6 +94,31 @@ def gaussian_taps(
     return taps
 
 
+def fixed_point(taps: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Taps in 1/256, rounded from the ends inwards with the error carried on; the centre takes the rest.
+
+    Shape: (size,), symmetric, kept. As OpenCV's getGaussianKernelFixedPoint_ED. They sum to 256.
+    """
+    half = taps.size // 2
+    fixed, error = [], 0.0
+    for tap in (taps[:half] * 256).tolist():
+        carried = tap + error
+        fixed.append(round(carried))
+        error = carried - fixed[-1]
+    return np.array([*fixed, 256 - 2 * sum(fixed), *fixed[::-1]], np.float32)
+
+
+def gaussian_u8(sigma: float, *, size: int | None = None) -> Kernel:
+    """The kernel that cv2.GaussianBlur really has for 8-bit pictures: its taps are multiples of 1/256.
+
+    Shape: (size, size), size odd, by the rule "opencv-u8" where not given. `sigma` in pixels. Where a wide Gaussian has
+    left next to nothing, what rounding its taps did is most of what is there.
+    Raises KernelError for a negative sigma or an even size.
+    """
+    taps = fixed_point(gaussian_taps(sigma, size=size, rule="opencv-u8"))
+    return np.outer(taps, taps) / np.float32(1 << 16)
+
+
 def gaussian(
     sigma: float,
     sigma_y: float | None = None,

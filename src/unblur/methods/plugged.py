@@ -1,0 +1,79 @@
+"""A denoiser as a method: `auto`, with the network for a prior."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from unblur.classical.canvas import Planes
+from unblur.classical.guide import spread
+from unblur.classical.plug_and_play import Denoiser, plug_and_play
+from unblur.image import Image
+from unblur.methods import auto, classical
+from unblur.methods.base import Method, Options
+from unblur.models import ModelCard
+from unblur.physics.blur import Blur
+from unblur.runtime.base import Backend
+
+#: For each pixel, beside the network's activations: the canvas, its planes and spectra, and what goes in and comes out.
+_BYTES_AROUND = 120
+
+#: Kernels that spread less, in pixels, amplify so little noise that the denoiser would take away more than there is.
+_NARROW = 1.2
+
+
+def method(backend: Backend, card: ModelCard, source: str) -> Method:
+    """The method that deconvolves with a denoiser, and is `auto` in all else. source: its weights' file."""
+    return replace(
+        auto.AUTO,
+        name=card.name,
+        summary=f"as auto, and the network {card.name} says what photographs look like: finer, and slower",
+        run=partial(_run, denoiser(backend, card)),
+        halo=partial(_halo, card),
+        bytes_per_pixel=max(card.bytes_per_pixel + _BYTES_AROUND, auto.AUTO.bytes_per_pixel),
+        bytes_with=partial(_bytes_with, card),
+        multiple=card.size_multiple,
+        models=(source,),
+    )
+
+
+def _run(denoise: Denoiser, image: Image, blur: Blur, options: Options) -> Image:
+    """Shape: (H, W, C) in and out, C 1 or 3. A blur that varies, or is next to none, takes `auto`'s way."""
+    if blur.parts or blur.kernel is None or spread(blur.kernel) < _NARROW or auto.is_arithmetic(image, blur):
+        return auto.AUTO.run(image, blur, options)
+    return plug_and_play(
+        image,
+        blur.kernel,
+        denoise=denoise,
+        noise=blur.noise,
+        iterations=options.iterations,
+        border=options.border,
+        statistics=options.statistics,
+    )
+
+
+def denoiser(backend: Backend, card: ModelCard) -> Denoiser:
+    """What runs a network of the kind "denoiser" on planes of any size."""
+
+    def denoise(planes: Planes, strength: float) -> Planes:
+        _, height, width = planes.shape
+        rows, columns = (-side % card.size_multiple for side in (height, width))
+        shown = np.empty((1, 4, height + rows, width + columns), np.float32)
+        # The canvas is periodic.
+        shown[0, :3] = np.pad(planes, ((0, 0), (0, rows), (0, columns)), mode="wrap")
+        shown[0, 3] = strength
+        return backend.run(shown)[0, :, :height, :width]
+
+    return denoise
+
+
+def _halo(card: ModelCard, blur: Blur, options: Options) -> int:
+    """As far as the solver looks, and the network, whose later turns change less and less."""
+    assert card.halo is not None
+    return card.halo + auto.AUTO.halo(blur, options)
+
+
+def _bytes_with(card: ModelCard, options: Options) -> int:
+    return max(card.bytes_per_pixel + _BYTES_AROUND, classical.total_variation_bytes(options))
