@@ -45,7 +45,8 @@ class Section(BaseModel):
 class Net(Section):
     """Which network. `options`: arguments that replace those of its preset. `start`: weights to begin with.
 
-    part: these are the weights of a part of it, as of an SRN without its LSTM, and the rest begins at random.
+    part: these are the weights of a part of it, as of an SRN without its LSTM or of the same layers with fewer
+    channels, and the rest begins at random.
     identity: it begins by returning its input, where its layers allow it. norms: batch normalisation by the
     statistics of each batch, or by those of the first one, fixed.
     """

@@ -29,6 +29,7 @@ from unblur.lab.gan import Adversarial
 from unblur.lab.objective import Objective, Regression, Scales, laid_out, picture_losses
 from unblur.lab.recipe import Recipe
 from unblur.lab.run import Outcome, Run, find_checkpoint
+from unblur.nets.grow import grown
 from unblur.nets.identity import identity_
 from unblur.nets.layers import Restorer
 from unblur.nets.norms import measure_norms_, train_
@@ -170,7 +171,7 @@ def make_net(fabric: Fabric, recipe: Recipe, training: Batches) -> nn.Module:
     if recipe.net.start is not None:
         weights = checkpoint.load(recipe.net.start)[0]
         if recipe.net.part:
-            weights = {**net.state_dict(), **weights}
+            weights = grown(net, weights)
         checkpoint.restore_weights(net, weights, str(recipe.net.start))
     if recipe.net.spec.role == "estimator":
         _normalise(net, training)
