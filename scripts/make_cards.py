@@ -37,7 +37,7 @@ LEARNED = ("trained_on", "licence", "sha256", "results")
 
 def blur_kinds(name: str) -> tuple[str, ...]:
     spec = nets.spec(name)
-    if name == "unblur-thumbnail":
+    if spec.role == "guided":
         return ("gaussian",)
     if spec.role == "denoiser":
         return ("gaussian", "disk", "motion", "shake")

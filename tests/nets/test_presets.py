@@ -109,7 +109,8 @@ def test_the_published_table_is_whole():
     assert set(PUBLISHED) <= set(PRESETS)
     rest = {"unet_no_tail", "resnet8", "resnet16", "sigma_cnn_pool"}
     rest |= {"nafnet32", "nafnet16", "unblur_unet_1m", "unblur_unet_7m", "unblur-m", "unblur-s"} | {
-        "unblur-thumbnail"
+        "unblur-thumbnail",
+        "unblur-reds",
     }
     assert set(PRESETS) - set(PUBLISHED) == rest
     assert parameters("nafnet32").trainable == pytest.approx(17.1e6, rel=0.002)

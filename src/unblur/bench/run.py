@@ -136,7 +136,7 @@ def choose(wanted: Sequence[str] | None, suite: Suite, say: Say = lambda line: N
         row = _row(bare)
         if row is None and bare not in cards() and Path(bare).suffix not in SUFFIXES:
             methods.get(bare)  # names the nearest
-        if told and (row is None or not row.needs_blur):
+        if told and not (_sees_a_blur(bare) if row is None else row.needs_blur):
             raise OptionError(f"{bare} is told no blur: leave {told} out")
         if told == TRUE and not suite.told:
             raise OptionError(f"{name}: nobody knows the true blur of {suite.name}")
@@ -188,6 +188,12 @@ def _default(suite: Suite) -> list[str]:
 def _fits(card: ModelCard, suite: Suite) -> bool:
     of_a_kind = not card.blur_kinds or suite.kinds == ("none",) or set(card.blur_kinds) & set(suite.kinds)
     return bool(of_a_kind) and card.fixed_size in (None, suite.shape)
+
+
+def _sees_a_blur(network: str) -> bool:
+    """Whether a network is shown a deconvolution, or is part of one; of a file only its own run would tell."""
+    card = cards().get(network)
+    return card is not None and card.role in ("guided", "denoiser")
 
 
 def _is_solver(row: Method) -> bool:
