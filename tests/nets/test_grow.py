@@ -63,3 +63,6 @@ def test_other_networks_do_not_fit() -> None:
     narrow = CAESSC(6, 4, half=True, final_activation="linear", kernel=3)
     with pytest.raises(OptionError, match="another network"):
         grown(_caessc(8), narrow.state_dict())
+    without = {name: tensor for name, tensor in _unet(4).state_dict().items() if not name.startswith("tail")}
+    with pytest.raises(OptionError, match="fewer layers and fewer channels"):
+        grown(_unet(8), without)

@@ -26,10 +26,18 @@ def grown(net: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     state = {**net.state_dict(), **weights}
     if all(tensor.shape == state[name].shape for name, tensor in net.state_dict().items()):
         return state
-    graph = fx.Tracer().trace(net)
+    if weights.keys() != state.keys():
+        raise OptionError(
+            f"{type(net).__name__} cannot begin as a network of fewer layers and fewer channels"
+        )
+    try:
+        graph = fx.Tracer().trace(net)
+    except fx.proxy.TraceError as error:
+        raise OptionError(f"{type(net).__name__} cannot begin as a narrower network: {error}") from error
     # Which channels of a result are the narrow network's, and how many there are.
     channels: dict[fx.Node, tuple[Tensor, int]] = {}
-    modules, wide = dict(net.named_modules()), net.state_dict()
+    modules = dict(net.named_modules())
+    wide = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     for node in graph.nodes:
         sources = [channels[source] for source in node.all_input_nodes]
         match node.op:
