@@ -166,13 +166,14 @@ def make_net(fabric: Fabric, recipe: Recipe, training: Batches) -> nn.Module:
     net = recipe.net.spec.build(**recipe.net.options)
     if recipe.net.identity:
         identity_(net)
-    if recipe.net.norms == "fixed":
-        measure_norms_(net, training.first().blurred.cpu())
     if recipe.net.start is not None:
         weights = checkpoint.load(recipe.net.start)[0]
         if recipe.net.part:
             weights = grown(net, weights)
         checkpoint.restore_weights(net, weights, str(recipe.net.start))
+    if recipe.net.norms == "fixed" and (recipe.net.start is None or recipe.net.part):
+        # Behind trained weights, what is new sees other numbers than behind random ones.
+        measure_norms_(net, training.first().blurred.cpu())
     if recipe.net.spec.role == "estimator":
         _normalise(net, training)
     if fabric.world_size > 1 and fabric.device.type == "cuda":
