@@ -29,6 +29,7 @@ from unblur.lab.recipe import Recipe
 from unblur.lab.run import BEST, LAST, LOG
 from unblur.lab.train import make_fabric, make_net, multiplies_bf16, train
 from unblur.models.weights import read_card
+from unblur.nets.norms import norms
 from unblur.runtime.torch import TorchBackend
 
 Make = Callable[..., Recipe]
@@ -200,6 +201,33 @@ def test_a_training_can_begin_with_the_weights_of_a_part(tiny: Make, tmp_path: P
     fabric, recipe = make_fabric(recipe, "cpu"), tiny(*whole)
     with pytest.raises(FileError, match=r"another network: .*memory"):
         make_net(fabric, recipe, None)
+
+
+def test_what_a_grown_network_has_anew_is_normalised_behind_the_trained_weights(
+    tiny: Make, tmp_path: Path
+) -> None:
+    shape = {"depth": 6, "final_activation": "linear"}
+    narrow = nets.create("caessc_d22_f128_half", width=4, **shape)
+    for norm in norms(narrow):
+        torch.nn.init.constant_(norm.weight, 5)  # as far from the start as training goes
+    checkpoint.save(tmp_path / "narrow.safetensors", narrow.state_dict())
+    recipe = tiny(
+        "net.name='caessc_d22_f128_half'",
+        "net.options={depth=6, width=10, final_activation='linear'}",
+        f"net.start='{tmp_path / 'narrow.safetensors'}'",
+        "net.part=true",
+        "net.norms='fixed'",
+    )
+    training, _ = batches.build(recipe)
+    net = make_net(make_fabric(recipe, "cpu"), recipe, training)
+    seen: list[torch.Tensor] = []
+    for norm in norms(net):
+        norm.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    first = training.first().blurred
+    with torch.no_grad():
+        assert torch.allclose(net(first), narrow.eval()(first), rtol=1e-3, atol=1e-3)
+    anew = torch.stack([output[:, 4:].std() for output in seen if output.shape[1] == 10])
+    assert torch.allclose(anew, torch.ones(len(anew)), atol=0.1)
 
 
 def test_the_time_budget_ends_with_a_checkpoint(uninterrupted: Path, tiny: Make, tmp_path: Path) -> None:
