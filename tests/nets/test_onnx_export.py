@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 
-from unblur.errors import MissingExtraError, OptionError, OutputError
+from unblur.errors import MissingExtraError, OutputError
 from unblur.models import METADATA_KEY, card, parse_card
 from unblur.nets import PRESETS, create, spec
 from unblur.nets.export import to_onnx
@@ -100,12 +100,16 @@ def test_card_and_half_precision_weights(tmp_path):
         np.testing.assert_allclose(b, net(x).numpy(), rtol=0, atol=1e-5 * max(1, np.abs(b).max()))
 
 
-def test_what_half_precision_cannot_hold(tmp_path):
+def test_what_half_precision_cannot_hold_stays_as_it_is(tmp_path):
     net = create("large_kernel_cnn", width=4).eval()
     torch.nn.init.constant_(net.body[0].weight, 1e5)
-    with pytest.raises(OptionError, match="too large for half precision; export without --fp16"):
-        to_onnx(net, card("large_kernel_cnn"), tmp_path / "net.onnx", fp16=True)
-    assert not list(tmp_path.iterdir())
+    paths = [
+        to_onnx(net, card("large_kernel_cnn"), tmp_path / f"{half}.onnx", fp16=half) for half in (True, False)
+    ]
+    assert 0.4 < paths[0].stat().st_size / paths[1].stat().st_size < 0.9
+    x = np.random.default_rng(3).random((1, 3, 16, 16), np.float32)
+    a, b = (session(path).run(None, {"input": x})[0] for path in paths)
+    np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-3 * np.abs(b).max())
 
 
 def test_without_onnx(tmp_path, monkeypatch):

@@ -86,9 +86,10 @@ def read_card(path: str | os.PathLike[str]) -> ModelCard:
 def read_weights(
     path: str | os.PathLike[str], *, half: bool = False
 ) -> tuple[ModelCard, dict[str, NDArray[Any]]]:
-    """The card and the tensors of a safetensors file, as stored (float16 or float32), or all in `half` precision.
+    """The card and the tensors of a safetensors file, as stored (float16 or float32), or in `half` precision.
 
-    Raises FileError for a damaged file, one without a card, or weights too large for half precision.
+    Tensors with numbers too large for that stay float32, as statistics of normalisations may be.
+    Raises FileError for a damaged file or one without a card.
     """
     about = read_card(path)
     try:
@@ -96,14 +97,17 @@ def read_weights(
     except (SafetensorError, OSError, TypeError) as error:  # TypeError: a type of numbers that numpy lacks
         raise FileError(f"{path}: cannot be read as weights ({error})") from error
     if half:
-        with np.errstate(over="ignore"):
-            tensors = {
-                name: value.astype(np.float16) if value.dtype == np.float32 else value
-                for name, value in tensors.items()
-            }
-        if not all(np.isfinite(value).all() for value in tensors.values()):
-            raise FileError(f"{path}: weights too large for half precision")
+        tensors = {name: halved(value) for name, value in tensors.items()}
     return about, tensors
+
+
+def halved(tensor: NDArray[Any]) -> NDArray[Any]:
+    """A float32 tensor in half precision, where that holds it; any other as it is."""
+    if tensor.dtype != np.float32:
+        return tensor
+    with np.errstate(over="ignore"):
+        half = tensor.astype(np.float16)
+    return half if np.isfinite(half).all() else tensor
 
 
 def write_weights(

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from unblur.errors import MissingExtraError, OptionError, OutputError
+from unblur.errors import MissingExtraError, OutputError
 from unblur.files import write_file
 from unblur.models import METADATA_KEY, ModelCard
+from unblur.models.weights import halved
 
 OPSET = 17
 
@@ -29,11 +30,11 @@ def to_onnx(
     """Write a network in evaluation mode to an ONNX file, in one step; its output is not clamped.
 
     Input "input", (N, C, H, W) float32 in [0, 1]; output "output". N is free, and H and W too unless the
-    network has a fixed size. `fp16` stores the weights in half precision; they are widened when the file is
-    loaded, so that arithmetic, input and output stay float32. The card travels in the file's metadata. The
-    module's mode and weights are left as they were.
-    Raises MissingExtraError if onnx is not installed, OptionError for weights too large for half precision,
-    OutputError where the file exists (unless `overwrite`) or cannot be written.
+    network has a fixed size. `fp16` stores the weights in half precision, but for tensors too large for it; they
+    are widened when the file is loaded, so that arithmetic, input and output stay float32. The card travels in the
+    file's metadata. The module's mode and weights are left as they were.
+    Raises MissingExtraError if onnx is not installed, OutputError where the file exists (unless `overwrite`) or
+    cannot be written.
     """
     try:
         import onnx
@@ -79,10 +80,9 @@ def _store_half(model: onnx.ModelProto) -> None:  # type: ignore[name-defined]  
         if weight.data_type != TensorProto.FLOAT or not weight.dims:
             continue
         wide = weight.name
-        with np.errstate(over="ignore"):
-            values = numpy_helper.to_array(weight).astype(np.float16)
-        if not np.isfinite(values).all():
-            raise OptionError(f"{wide}: too large for half precision; export without --fp16")
+        values = halved(numpy_helper.to_array(weight))
+        if values.dtype != np.float16:
+            continue
         half = numpy_helper.from_array(values, f"{wide}.half")
         weight.CopyFrom(half)
         casts.append(helper.make_node("Cast", [half.name], [wide], to=TensorProto.FLOAT))
