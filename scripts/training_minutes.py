@@ -303,7 +303,7 @@ def cost_table(rows: list[dict[str, Any]]) -> str:
                 ),
                 " + ".join(f"{one['minutes']:g}" for one in row["spent"]) or ("?" if row["weights"] else "0"),
                 " + ".join(
-                    f"{one['pictures']:,}, {100 * one['pictures'] / both[-1]['pictures']:.2g} %"
+                    f"{one['pictures']:,}, {share(one['pictures'] / both[-1]['pictures'])}"
                     for one in row["spent"]
                 ),
             )
@@ -353,6 +353,11 @@ def stated_table(checks: list[dict[str, Any]]) -> str:
 
 def number(minutes: float) -> str:
     return f"{minutes:,.0f}" if minutes >= 10 else f"{minutes:.1f}"
+
+
+def share(part: float) -> str:
+    """In percent, two figures of it at least."""
+    return f"{100 * part:.0f} %" if part >= 1 else f"{100 * part:.2g} %"
 
 
 def line(*cells: str) -> str:
