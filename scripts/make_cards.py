@@ -101,17 +101,18 @@ def main(
         weights = Path("weights") / f"{name}.safetensors"
         if bench is not None and weights.is_file():
             found = trained(name, weights, bench)
-            # Suites that were not judged this time keep their results.
-            by_suite = {one["suite"]: one for one in [*facts.get("results", ()), *found["results"]]}
+            # Suites that were not judged this time keep their results, but not those of other weights.
+            kept = facts.get("results", ()) if facts.get("sha256") == found["sha256"] else ()
+            by_suite = {one["suite"]: one for one in [*kept, *found["results"]]}
             # What a person wrote about the training says more than the file does.
             facts |= {
                 **found,
                 "trained_on": facts.get("trained_on") or found["trained_on"],
                 "results": list(by_suite.values()),
             }
-        kept = {key: value for key, value in facts.items() if value not in (None, "", (), {})}
-        models.ModelCard(**kept)
-        (FOLDER / f"{name}.toml").write_text(tomli_w.dumps(kept), encoding="utf-8")
+        said = {key: value for key, value in facts.items() if value not in (None, "", (), {})}
+        models.ModelCard(**said)
+        (FOLDER / f"{name}.toml").write_text(tomli_w.dumps(said), encoding="utf-8")
 
 
 if __name__ == "__main__":
