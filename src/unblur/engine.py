@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -19,7 +20,7 @@ from unblur.errors import ImageError, OptionError
 from unblur.estimate import noise_level, quality_noise
 from unblur.image import INTEGER_MAX, Image, from_array, rounding_noise, to_array
 from unblur.methods import Method, Options
-from unblur.methods.guard import CELL, guard
+from unblur.methods.guard import CELL, GRID, guard
 from unblur.physics import kernels
 from unblur.physics.blur import Blur
 
@@ -289,7 +290,7 @@ class Plan:
         halo = row.halo(blur, options) + (2 * CELL if row.careful else 0)
         bytes_per_pixel = row.bytes_with(options) if row.bytes_with else row.bytes_per_pixel
         bytes_per_pixel += _BYTES_AROUND
-        room = self._room(pixels, output)
+        room = max(self._room(pixels, output) - row.fixed_bytes, 0)
         if self.flexible:
             # Nobody asked for a budget: better a little over the default than no picture at all.
             room = max(room, bytes_per_pixel * (4 * tiling.SMALLEST_TILE + 2 * halo) ** 2)
@@ -311,7 +312,9 @@ class Plan:
             files.unload(output)
             files.unload(pixels)
 
-        tiling.map_tiles(pixels, one, write, side=side, halo=halo, multiple=row.multiple, progress=progress)
+        # A tile is to be checked in the very cells that the whole is.
+        multiple = math.lcm(row.multiple, GRID) if row.careful else row.multiple
+        tiling.map_tiles(pixels, one, write, side=side, halo=halo, multiple=multiple, progress=progress)
         return output, fell_back / (pixels.shape[0] * pixels.shape[1])
 
     def _room(self, pixels: NDArray[Any], output: NDArray[Any]) -> int:

@@ -12,7 +12,7 @@ import torch
 from unblur.errors import MissingExtraError, OutputError
 from unblur.models import METADATA_KEY, card, parse_card
 from unblur.nets import PRESETS, create, spec
-from unblur.nets.export import to_onnx
+from unblur.nets.export import strided, to_onnx
 from unblur.nets.spec import Spec
 
 QUICK = ("resunet1", "mscnn_ps", "srn_cifar_lstm")
@@ -73,6 +73,19 @@ def test_all_of_them(name, tmp_path):
 )
 def test_flags(name, overrides, tmp_path):
     check(spec(name), tmp_path / "net.onnx", create(name, **overrides))
+
+
+def test_pixel_unshuffle_becomes_a_stride():
+    net = create("unblur-s").eval()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter += 0.01 * torch.randn_like(parameter)
+    merged = strided(net)
+    assert not any(isinstance(module, torch.nn.PixelUnshuffle) for module in merged.modules())
+    assert any(isinstance(module, torch.nn.PixelUnshuffle) for module in net.modules())
+    x = torch.rand(2, 8, 24, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(merged(x), net(x), rtol=0, atol=1e-4)
 
 
 def test_card_and_half_precision_weights(tmp_path):

@@ -156,23 +156,29 @@ def gradient_power(grid: tuple[int, int]) -> NDArray[np.float64]:
 
 
 def expected_energy(
-    ratio: NDArray[np.float64], power: NDArray[np.float64], grid: tuple[int, int]
+    ratio: NDArray[np.floating[Any]], power: NDArray[np.float64], grid: tuple[int, int]
 ) -> NDArray[np.float64]:
     """Mean square of each sharp plane under a filter of that `power`, in units of the noise's.
 
     ratio: noise to signal, (C, H, W // 2 + 1). power: the filter's squared magnitude, without a mean.
     Shape of the result: (C, 1, 1).
     """
-    signal = np.divide(power, ratio, out=np.zeros_like(ratio), where=ratio > 0)
+    signal = np.divide(power, ratio, out=np.zeros(ratio.shape), where=ratio > 0)
     sums = (signal @ half_weights(grid)).sum(axis=1) / (grid[0] * grid[1])
     energy: NDArray[np.float64] = np.maximum(sums, np.finfo(np.float32).tiny)[:, None, None]
     return energy
 
 
-def noise_to_signal(laws: tuple[PowerLaw, ...], noise: float, grid: tuple[int, int]) -> NDArray[np.float64]:
+def noise_to_signal(laws: tuple[PowerLaw, ...], noise: float, grid: tuple[int, int]) -> NDArray[np.float32]:
     """Noise power over signal power of each plane at each frequency; 0 at 0, so the mean is never in doubt.
 
     Shape: (C, H, W // 2 + 1) for `grid` (H, W).
     """
-    f = frequencies(grid)
-    return np.stack([noise**2 / law.scale * f**law.exponent for law in laws])
+    with np.errstate(divide="ignore"):
+        octaves = np.log2(frequencies(grid).astype(np.float32))
+    ratio = np.empty((len(laws), *octaves.shape), np.float32)
+    for plane, law in zip(ratio, laws, strict=True):
+        np.multiply(octaves, np.float32(law.exponent), out=plane)
+        plane += np.float32(math.log2(noise**2 / law.scale))
+        np.exp2(plane, out=plane)
+    return ratio

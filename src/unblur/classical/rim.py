@@ -60,6 +60,14 @@ def solve_beyond(canvas: Canvas, planes: Planes, prior: Prior, steps: int, edged
 
     prior: noise to signal on a grid, (H', W') to (C, H', W' // 2 + 1).
     """
+    return filter_linear(canvas, fill_beyond(canvas, planes, prior, steps, edged), prior(canvas.grid))
+
+
+def fill_beyond(canvas: Canvas, planes: Planes, prior: Prior, steps: int, edged: int) -> Planes:
+    """The planes with what blurring would have given beyond the image, as solved for on strips. Shape: kept.
+
+    prior: noise to signal on a grid, (H', W') to (C, H', W' // 2 + 1).
+    """
     filled = planes.copy()
     for axis in (0, 1):
         strip, beyond = _strip(canvas, filled, axis)
@@ -67,7 +75,7 @@ def solve_beyond(canvas: Canvas, planes: Planes, prior: Prior, steps: int, edged
         spectrum *= strip.transfer
         found = np.moveaxis(irfft(spectrum, strip.grid), axis + 1, 0)[beyond]
         np.moveaxis(filled, axis + 1, 0)[canvas.size[axis] :] = found
-    return filter_linear(canvas, filled, prior(canvas.grid))
+    return filled
 
 
 def _strip(canvas: Canvas, planes: Planes, axis: int) -> tuple[Canvas, slice]:

@@ -117,7 +117,7 @@ def solve(
     edged = count_edged(laws)
 
     def prior(grid: tuple[int, int]) -> Planes:
-        start = (ratio if grid == canvas.grid else noise_to_signal(laws, noise, grid)).astype(np.float32)
+        start = ratio.copy() if grid == canvas.grid else noise_to_signal(laws, noise, grid)
         start[:edged] *= _START_NOISE
         return start
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from unblur.classical.canvas import (
     FLOAT32_NOISE,
     Continuation,
+    Planes,
     count,
     irfft,
     make_canvas,
@@ -25,6 +26,7 @@ from unblur.classical.prior import (
     noise_to_signal,
     rotate,
 )
+from unblur.classical.rim import fill_beyond, has_room
 from unblur.errors import OptionError
 from unblur.image import Image
 from unblur.physics.blur import Kernel
@@ -69,10 +71,16 @@ def wiener(
     canvas = make_canvas(image, kernel, border, noise, np.float64 if noise < FLOAT32_NOISE else np.float32)
     rotation, laws = statistics or measure(canvas, noise)
     planes = rotate(rotation, canvas.planes)
-    ratio = _balanced(noise_to_signal(laws, noise, canvas.grid), canvas.grid, prior, balance)
-    ratio = ratio.astype(planes.dtype)
-    if not canvas.known:
-        spectrum = solve_colours(canvas, planes, _OUTSIDE * ratio, steps, count_edged(laws))
+
+    def weight(grid: tuple[int, int]) -> Planes:
+        return _balanced(noise_to_signal(laws, noise, grid), grid, prior, balance).astype(planes.dtype)
+
+    ratio = weight(canvas.grid)
+    edged = count_edged(laws)
+    if not canvas.known and has_room(canvas, weight):
+        planes = fill_beyond(canvas, planes, lambda grid: _OUTSIDE * weight(grid), steps, edged)
+    elif not canvas.known:
+        spectrum = solve_colours(canvas, planes, _OUTSIDE * ratio, steps, edged)
         outside = irfft(canvas.transfer * spectrum, canvas.grid)
         outside[:, : canvas.size[0], : canvas.size[1]] = planes[:, : canvas.size[0], : canvas.size[1]]
         planes = outside
@@ -80,11 +88,11 @@ def wiener(
 
 
 def _balanced(
-    ratio: NDArray[np.float64], grid: tuple[int, int], prior: Prior, balance: float | None
-) -> NDArray[np.float64]:
+    ratio: NDArray[np.floating[Any]], grid: tuple[int, int], prior: Prior, balance: float | None
+) -> NDArray[np.floating[Any]]:
     """N/S by the prior, given that by the power laws. Shape: (C, H', W' // 2 + 1), kept."""
     if prior == "power-law":
-        return _SAFETY * ratio
+        return np.float32(_SAFETY) * ratio
     gradient = gradient_power(grid)
     power = np.square(gradient) if prior == "laplacian" else (gradient > 0).astype(np.float64)
     if balance is None:

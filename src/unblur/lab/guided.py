@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+from unblur.classical.canvas import ROUNDING_NOISE
 from unblur.classical.guide import guide
 from unblur.estimate import quality_noise
-from unblur.estimate.likelihood import LARGEST, WORTH
+from unblur.estimate.likelihood import LARGEST, likely_gaussian
 from unblur.lab.recipe import Guide
 from unblur.methods.guided import guide_thumbnail
 from unblur.physics import kernels
@@ -39,7 +40,7 @@ def guided(degraded: Tensor, draws: Sequence[Draw], of: Guide, margin: int) -> T
         noise = math.hypot(draw.blur.noise or 0.0, quality_noise(draw.jpeg) if draw.jpeg else 0.0)
         noise *= math.exp(of.noise * rng.standard_normal())
         if max(image.shape[:2]) <= LARGEST:
-            shown.append(_thumbnail(image, draw.blur, noise, of, rng))
+            shown.append(_thumbnail(image))
             continue
         cut = slice(margin, -margin or None)
         kernel = _kernel(draw.blur, image.shape, of, rng)
@@ -52,14 +53,12 @@ def guided(degraded: Tensor, draws: Sequence[Draw], of: Guide, margin: int) -> T
     return torch.from_numpy(np.stack(shown)).to(degraded.device)
 
 
-def _thumbnail(
-    image: NDArray[np.float32], blur: Blur, noise: float, of: Guide, rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """What a network is shown of a thumbnail under a Gaussian, estimated about as well as `likely_gaussian` does."""
-    sigma = blur.parameters["sigma"] + of.sigma_error * rng.standard_t(4)
-    if sigma < WORTH:
-        return guide(image, None, noise=noise).transpose(2, 0, 1)
-    return guide_thumbnail(image, kernels.gaussian(sigma, rule="opencv-u8"), noise).transpose(2, 0, 1)
+def _thumbnail(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What a network is shown of a thumbnail under a Gaussian: what it will be in use, with the errors of estimates."""
+    found = likely_gaussian(image)
+    if found is None or not found.sure:
+        return guide(image, None, noise=found.noise if found else ROUNDING_NOISE).transpose(2, 0, 1)
+    return guide_thumbnail(image, found.kernel, found.noise).transpose(2, 0, 1)
 
 
 def _kernel(blur: Blur, shape: tuple[int, ...], of: Guide, rng: np.random.Generator) -> Kernel | None:

@@ -193,8 +193,8 @@ class Blur(Section):
 class Guide(Section):
     """For guided networks: how often the candidate's kernel is the true one, a wrong one, and else none at all.
 
-    error: typical size of what is wrong, see `unblur.lab.guided.astray`. sigma_error: deviation of what is added to
-    the sigma of a thumbnail instead, in pixels. noise: deviation of the logarithm of the
+    Of a thumbnail it is what the estimate finds, which takes a twentieth of a second.
+    error: typical size of what is wrong, see `unblur.lab.guided.astray`. noise: deviation of the logarithm of the
     noise that is told. border: share of the candidates that are made without the scene beyond the crop.
     false_alarms: share of the sharp pictures with a candidate for a blur that is not there. kept: so many pictures
     are made, candidates and all, and stay in memory; they come again and again, flipped and turned by `augment`.
@@ -204,7 +204,6 @@ class Guide(Section):
     true: Share = 0.45
     wrong: Share = 0.4
     error: Annotated[float, Field(ge=0)] = 0.5
-    sigma_error: Annotated[float, Field(ge=0)] = 0.0
     noise: Annotated[float, Field(ge=0)] = 0.15
     border: Share = 0.1
     false_alarms: Share = 0.3

@@ -38,7 +38,8 @@ class Method:
     name, summary: as the user sees them. find: the blur of an image, where none was given. run: image, blur
     and options to the restored image of the same shape; the blur's `noise` is known by then. halo: how many
     pixels around a tile its result depends on. bytes_per_pixel: peak working memory for each pixel of an RGB
-    tile. bytes_with: how many these are with options that `prepare` has fixed, where they tell.
+    tile. bytes_with: how many these are with options that `prepare` has fixed, where they tell. fixed_bytes: what it
+    takes beside, whatever the size of the tile.
     multiple: tiles begin at multiples of this. side: the only side of a tile that it takes, or None.
     prepare: what belongs to the whole picture and not to a tile, from the picture or its middle.
     needs_blur: without a blur there is nothing to do. iterative: whether `iterations` means anything.
@@ -54,6 +55,7 @@ class Method:
     halo: Callable[[Blur, Options], int]
     bytes_per_pixel: int
     bytes_with: Callable[[Options], int] | None = None
+    fixed_bytes: int = 0
     multiple: int = 1
     side: int | None = None
     prepare: Callable[[Image, Blur, Options], Options] = _as_they_are

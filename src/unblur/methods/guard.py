@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,10 @@ from unblur.physics.blur import Blur
 from unblur.physics.varying import blur_image
 from unblur.threads import spread
 
-#: Side in pixels of the neighbourhood over which the checks average.
-CELL = 31
+#: Side in pixels of the neighbourhood over which the checks average, and of the cells that they are counted in.
+CELL, GRID = 28, 4
+
+_CELLS = CELL // GRID
 
 #: A restored neighbourhood, blurred again, may differ from the input by this many standard deviations of the noise ...
 RESIDUAL_SIGMAS = 4.0
@@ -46,23 +48,26 @@ def guard(image: Image, restored: Image, blur: Blur) -> Guarded:
     the deblurring.)
     Shape: (H, W, C) all.
     """
-    finite: NDArray[np.bool_] | bool = True
+    finite: NDArray[np.bool_] | Literal[True] = True
     if not np.isfinite(restored).all():
         finite = np.asarray(np.isfinite(restored).all(axis=2))
         restored = np.where(finite[:, :, None], restored, image)
     blurred = blur_image(np.clip(restored, 0, 1), blur)
-    # The residual of each channel, and the mean square of all.
-    maps = np.empty((image.shape[2] + 1, *image.shape[:2]), np.float32)
+    height, width, channels = image.shape
+    high, wide = -(-height // GRID), -(-width // GRID)
+    # Of every few pixels the mean residual of each channel, and the mean square of all.
+    maps = np.empty((channels + 1, high, wide), np.float32)
 
     def compare(rows: slice) -> None:
-        residual = blurred[rows] - image[rows]
-        residual[image[rows] >= SATURATED] = 0
-        maps[:-1, rows] = residual.transpose(2, 0, 1)
-        np.einsum("chw,chw->hw", maps[:-1, rows], maps[:-1, rows], out=maps[-1, rows])
+        seen = slice(GRID * rows.start, GRID * rows.stop)
+        residual = blurred[seen] - image[seen]
+        residual *= image[seen] < SATURATED
+        maps[:-1, rows] = _means(residual).transpose(2, 0, 1)
+        maps[-1, rows] = _means(np.einsum("hwc,hwc->hw", residual, residual)[:, :, None])[:, :, 0]
 
-    in_strips(compare, maps, 4)
+    in_strips(compare, maps, 4 * GRID**2)
     *means, power = spread(_local_mean, maps)
-    rms = np.sqrt(np.maximum(power / image.shape[2], 0))
+    rms = np.sqrt(np.maximum(power / channels, 0))
     shift = np.abs(means[0])
     for mean in means[1:]:
         np.maximum(shift, np.abs(mean), out=shift)
@@ -71,15 +76,48 @@ def guard(image: Image, restored: Image, blur: Blur) -> Guarded:
     # Noise that was told from what a kernel leaves unexplained is no licence: the kernel may be wrong.
     most = max(min(noise, noise_sigma(image)), MEAN_SHIFT) if noise > MEAN_SHIFT else MEAN_SHIFT
     # 1 up to the limit, 0 from twice the limit on.
-    trust = np.clip(2 - np.maximum(rms / limit, shift / most), 0, 1) * finite
+    trust = np.clip(2 - np.maximum(rms / limit, shift / most), 0, 1)
+    if finite is not True:
+        trust *= _means(finite[:, :, None].astype(np.float32))[:, :, 0] == 1
     if trust.min() == 1:
         return Guarded(restored, 0.0)
     # The smallest trust around, smoothed over the same distance, falls off before a bad pixel is reached.
-    trust = ndimage.uniform_filter(ndimage.minimum_filter(trust, CELL), CELL)[:, :, None]
-    mixed = image + trust * (restored - image)
-    return Guarded(mixed.astype(np.float32, copy=False), float((trust < 0.5).mean()))
+    trust = ndimage.uniform_filter(ndimage.minimum_filter(trust, _CELLS), _CELLS).astype(np.float32)
+    down, across = _between(height, high), _between(width, wide)
+    mixed = np.empty_like(restored, np.float32)
+
+    def mix(rows: slice) -> None:
+        (first, second), share = down[0][:, rows], down[1][rows, None]
+        near = trust[first] + share * (trust[second] - trust[first])
+        fine = near[:, across[0][0]] + across[1] * (near[:, across[0][1]] - near[:, across[0][0]])
+        mixed[rows] = image[rows] + fine[:, :, None] * (restored[rows] - image[rows])
+
+    in_strips(mix, mixed.transpose(2, 0, 1), 4)
+    return Guarded(mixed, float((trust < 0.5).mean()))
+
+
+def _means(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of every few pixels. Shape: (H, W, C) in; (H / GRID, W / GRID, C), rounded up, out."""
+    height, width, channels = values.shape
+    down, across = -height % GRID, -width % GRID
+    if down or across:
+        values = np.pad(values, ((0, down), (0, across), (0, 0)), mode="edge")
+    rows = values.reshape(-1, GRID, values.shape[1], channels).sum(axis=1)
+    cells = rows.reshape(len(rows), -1, GRID, channels)
+    total = cells[:, :, 0].copy()
+    for index in range(1, GRID):
+        total += cells[:, :, index]
+    total *= np.float32(1 / GRID**2)
+    return total
+
+
+def _between(length: int, cells: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """For each pixel the two cells that it lies between, (2, length), and how near it is to the second, (length,)."""
+    place = np.clip((np.arange(length) + 0.5) / GRID - 0.5, 0, cells - 1)
+    first = np.floor(place).astype(np.intp)
+    return np.stack([first, np.minimum(first + 1, cells - 1)]), (place - first).astype(np.float32)
 
 
 def _local_mean(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-    mean: NDArray[np.float32] = ndimage.uniform_filter(plane, CELL, mode="reflect")
+    mean: NDArray[np.float32] = ndimage.uniform_filter(plane, _CELLS, mode="reflect")
     return mean

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unblur.classical.canvas import Planes
 from unblur.classical.guide import spread
@@ -13,11 +14,12 @@ from unblur.classical.plug_and_play import Denoiser, plug_and_play
 from unblur.image import Image
 from unblur.methods import auto, classical
 from unblur.methods.base import Method, Options
+from unblur.methods.pieces import PIXELS, run_in_pieces
 from unblur.models import ModelCard
 from unblur.physics.blur import Blur
 from unblur.runtime.base import Backend
 
-#: For each pixel, beside the network's activations: the canvas, its planes and spectra, and what goes in and comes out.
+#: For each pixel, beside a piece of the network's activations: the canvas, its planes and spectra, and what comes out.
 _BYTES_AROUND = 120
 
 #: Kernels that spread less, in pixels, amplify so little noise that the denoiser would take away more than there is.
@@ -32,8 +34,9 @@ def method(backend: Backend, card: ModelCard, source: str) -> Method:
         summary=f"as auto, and the network {card.name} says what photographs look like: finer, and slower",
         run=partial(_run, denoiser(backend, card)),
         halo=partial(_halo, card),
-        bytes_per_pixel=max(card.bytes_per_pixel + _BYTES_AROUND, auto.AUTO.bytes_per_pixel),
-        bytes_with=partial(_bytes_with, card),
+        bytes_per_pixel=max(_BYTES_AROUND, auto.AUTO.bytes_per_pixel),
+        bytes_with=_bytes_with,
+        fixed_bytes=card.bytes_per_pixel * PIXELS,
         multiple=card.size_multiple,
         models=(source,),
     )
@@ -60,11 +63,16 @@ def denoiser(backend: Backend, card: ModelCard) -> Denoiser:
     def denoise(planes: Planes, strength: float) -> Planes:
         _, height, width = planes.shape
         rows, columns = (-side % card.size_multiple for side in (height, width))
-        shown = np.empty((1, 4, height + rows, width + columns), np.float32)
-        # The canvas is periodic.
-        shown[0, :3] = np.pad(planes, ((0, 0), (0, rows), (0, columns)), mode="wrap")
-        shown[0, 3] = strength
-        return backend.run(shown)[0, :, :height, :width]
+        if rows or columns:  # the canvas is periodic
+            planes = np.pad(planes, ((0, 0), (0, rows), (0, columns)), mode="wrap")
+
+        def show(down: slice, across: slice) -> NDArray[np.float32]:
+            seen = planes[:, down, across]
+            shown = np.empty((4, *seen.shape[1:]), np.float32)
+            shown[:3], shown[3] = seen, strength
+            return shown
+
+        return run_in_pieces(backend, card, show, planes.shape[1:])[:, :height, :width]
 
     return denoise
 
@@ -75,5 +83,5 @@ def _halo(card: ModelCard, blur: Blur, options: Options) -> int:
     return card.halo + auto.AUTO.halo(blur, options)
 
 
-def _bytes_with(card: ModelCard, options: Options) -> int:
-    return max(card.bytes_per_pixel + _BYTES_AROUND, classical.total_variation_bytes(options))
+def _bytes_with(options: Options) -> int:
+    return max(_BYTES_AROUND, classical.total_variation_bytes(options))

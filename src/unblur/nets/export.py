@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import os
 import warnings
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +56,7 @@ def to_onnx(
         warnings.filterwarnings("ignore", message="Constant folding")
         warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*legacy TorchScript")
         torch.onnx.export(
-            module,
+            strided(module),
             (example,),
             traced,  # type: ignore[arg-type]  # the tracing exporter writes to any file
             dynamo=False,
@@ -69,6 +71,45 @@ def to_onnx(
         _store_half(model)
     onnx.checker.check_model(model)
     return write_file(path, model.SerializeToString(), overwrite=overwrite)
+
+
+@torch.no_grad()
+def strided(module: nn.Module) -> nn.Module:
+    """A copy that computes the same, pixel unshuffle and the convolution behind it being one convolution with a stride.
+
+    Runtimes move every pixel for the former before they compute anything: a tenth of the time of a small network.
+    """
+    module = copy.deepcopy(module)
+    for parent in module.modules():
+        if not isinstance(parent, nn.Sequential):
+            continue
+        for index, (first, second) in enumerate(pairwise(parent)):
+            if isinstance(first, nn.PixelUnshuffle) and isinstance(second, nn.Conv2d) and _is_plain(second):
+                parent[index], parent[index + 1] = nn.Identity(), _merged(first.downscale_factor, second)
+    return module
+
+
+def _is_plain(layer: nn.Conv2d) -> bool:
+    return layer.stride == layer.dilation == (1, 1) and layer.groups == 1 and layer.padding_mode == "zeros"
+
+
+def _merged(factor: int, layer: nn.Conv2d) -> nn.Conv2d:
+    out, inside, high, wide = layer.weight.shape
+    padding = tuple(factor * int(side) for side in layer.padding)
+    merged = nn.Conv2d(
+        inside // factor**2,
+        out,
+        (factor * high, factor * wide),
+        factor,
+        padding,  # type: ignore[arg-type]  # of two
+        bias=layer.bias is not None,
+    ).to(layer.weight)
+    # Channels of the unshuffled picture: colour, row and column within its block.
+    weight = layer.weight.reshape(out, -1, factor, factor, high, wide).permute(0, 1, 4, 2, 5, 3)
+    merged.weight.copy_(weight.reshape(merged.weight.shape))
+    if layer.bias is not None and merged.bias is not None:
+        merged.bias.copy_(layer.bias)
+    return merged
 
 
 def _store_half(model: onnx.ModelProto) -> None:  # type: ignore[name-defined]  # noqa: F821

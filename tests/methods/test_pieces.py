@@ -1,0 +1,52 @@
+"""Large pictures through a network, piece by piece."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from unblur import models
+from unblur.methods import pieces
+from unblur.methods.network import open_backend
+from unblur.methods.pieces import run_in_pieces
+from unblur.models.weights import SHIPPED
+
+
+class Averages:
+    """Stands for a network that looks as far as pieces share: the mean of 3x3, a few times."""
+
+    def __init__(self):
+        self.shapes = []
+
+    def run(self, batch):
+        self.shapes.append(batch.shape[2:])
+        return ndimage.uniform_filter(batch[:, :3], (1, 1, 17, 17), mode="constant")
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(pieces, "_SIDE", 64)
+
+
+def whole(planes):
+    return lambda rows, columns: planes[:, rows, columns]
+
+
+@pytest.mark.parametrize("size", [(64, 64), (132, 200), (68, 300)])
+def test_pieces_make_the_whole(small, rng, size):
+    card = models.card("unblur-m")
+    planes = rng.random((4, *size)).astype(np.float32)
+    backend = Averages()
+    restored = run_in_pieces(backend, card, whole(planes), size)
+    np.testing.assert_allclose(restored, Averages().run(planes[None])[0], atol=1e-5)
+    assert all(side % card.size_multiple == 0 for shape in backend.shapes for side in shape)
+    assert max(max(shape) for shape in backend.shapes) <= 64 + 2 * 24
+
+
+@pytest.mark.parametrize("noise", [1 / 255, 10 / 255])
+def test_what_is_not_shared_hardly_matters(small, astronaut, rng, noise):
+    backend = open_backend(SHIPPED / "unblur-m.onnx")
+    planes = astronaut[:160, :160].transpose(2, 0, 1)
+    planes = planes + np.float32(noise) * rng.standard_normal(planes.shape, np.float32)
+    shown = np.concatenate([planes, np.full_like(planes[:1], noise)])
+    restored = run_in_pieces(backend, backend.card, whole(shown), (160, 160))
+    assert np.abs(restored - backend.run(shown[None])[0]).max() < 0.15 / 255
