@@ -103,6 +103,8 @@ def main(
     worst: Annotated[int, typer.Option(help="List so many of the worst, and what was drawn for them.")] = 0,
 ) -> None:
     paths = sorted(path for path in data.iterdir() if path.suffix.lower() in files.READABLE)[:limit]
+    if not paths:
+        raise typer.BadParameter(f"{data}: holds no pictures; give the folder that they lie in")
     table = Table("blur", "psnr in", "psnr out", "mean gain", "worst gain", "harmed", "colour", "left alone",
                   "kind told", "s/image")  # fmt: skip
     stories: list[tuple[float, str]] = []
