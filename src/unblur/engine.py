@@ -290,7 +290,7 @@ class Plan:
         halo = row.halo(blur, options) + (2 * CELL if row.careful else 0)
         bytes_per_pixel = row.bytes_with(options) if row.bytes_with else row.bytes_per_pixel
         bytes_per_pixel += _BYTES_AROUND
-        room = max(self._room(pixels, output) - row.fixed_bytes, 0)
+        room = self._room(pixels, output) - row.fixed_bytes
         if self.flexible:
             # Nobody asked for a budget: better a little over the default than no picture at all.
             room = max(room, bytes_per_pixel * (4 * tiling.SMALLEST_TILE + 2 * halo) ** 2)

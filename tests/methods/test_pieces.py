@@ -12,7 +12,7 @@ from unblur.models.weights import SHIPPED
 
 
 class Averages:
-    """Stands for a network that looks as far as pieces share: the mean of 3x3, a few times."""
+    """Stands for a network that looks less far than pieces share: the mean of 17x17 pixels."""
 
     def __init__(self):
         self.shapes = []

@@ -22,7 +22,7 @@ from unblur.estimate.fit import (
 from unblur.estimate.gaussian import Sigma, gaussian_sigma, sigma_at
 from unblur.estimate.jpeg import Jpeg, jpeg, quality_noise
 from unblur.estimate.learned import KINDS, Guess, guess_at
-from unblur.estimate.likelihood import Likely, likely_gaussian
+from unblur.estimate.likelihood import ROUNDED, Likely, likely_gaussian
 from unblur.estimate.maps import blur_map
 from unblur.estimate.motion import Motion, linear_motion, motion_of
 from unblur.estimate.noise import noise_level, noise_sigma
@@ -58,9 +58,8 @@ SHARP_SIGMA = 0.5
 RINGLESS = 1.6
 _RADIUS_OF_SIGMA = 1.15
 
-#: From this sigma on the taps that a Gaussian has in 8-bit arithmetic are worth telling from smooth ones, and where
-#: the noise is at most so many times that of rounding.
-COARSE, _ROUNDED = 1.4, 2.0
+#: From this sigma on the taps that a Gaussian has in 8-bit arithmetic are worth telling from smooth ones.
+COARSE = 1.4
 
 #: Undoing such a disk changes more than undoing a Gaussian: the blur must be surer.
 STEEP = 0.7
@@ -217,7 +216,7 @@ def _of_eight_bits(
     image: Image, fine: Periodogram, sigma: float, confidence: float, cut: Truncated | None
 ) -> Blur | None:
     """The Gaussian of cv2.GaussianBlur in 8 bits, where it shows, and better than one that ends early explains it."""
-    if noise_sigma(image) > _ROUNDED * rounding_noise(np.uint8):  # that would hide it
+    if noise_sigma(image) > ROUNDED * rounding_noise(np.uint8):  # that would hide it
         return None
     found = coarse_taps(fine, cut.sigma if cut else sigma)
     if found is None or (cut and cut.deviance < found.deviance) or jpeg(image) is not None:

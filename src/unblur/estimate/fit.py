@@ -223,16 +223,13 @@ def coarse_taps(found: Periodogram, sigma: float) -> Coarse | None:
     Rounding the taps to 1/256 leaves ripples in the spectrum that are far above what a wide Gaussian passes there, and
     others for each sigma, so that it can be told to a hundredth. sigma: in pixels, as if the taps were smooth.
     """
-    distinct: dict[bytes, tuple[float, Floats32]] = {}
     least, most = (round(reach * sigma / _STEP) for reach in _EIGHT_BIT)
-    for step in sorted(range(least, most + 1), key=_roundness):
-        taps = kernels.fixed_point(kernels.gaussian_taps(step * _STEP, rule="opencv-u8")) / np.float32(256)
-        distinct.setdefault(taps.tobytes(), (step * _STEP, taps))
-    tried = list(distinct.values())
+    steps = sorted(range(least, most + 1), key=_roundness)
+    tried = kernels.distinct_u8(step * _STEP for step in steps)
     quick = [_glance(found, taps) for _, taps in tried]
     fits = [
         Coarse(at, fit.deviance)
-        for at in (tried[k][0] for k in np.argsort(quick)[:_BEST])
+        for at in (tried[k][0][0] for k in np.argsort(quick)[:_BEST])
         if (fit := explain(found, kernels.gaussian_u8(at)))
     ]
     if not fits:

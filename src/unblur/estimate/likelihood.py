@@ -20,7 +20,7 @@ from unblur.image import Image, rounding_noise
 from unblur.physics.blur import Kernel
 from unblur.physics.kernels import (
     SizeRule,
-    fixed_point,
+    distinct_u8,
     gaussian,
     gaussian_size,
     gaussian_taps,
@@ -54,8 +54,11 @@ _USUAL = 50.0
 #: smooth Gaussian are weighed by the slopes that fit the picture there, and the best few by all slopes; one is believed
 #: if it is likelier than the smooth one by the last number, as a logarithm (best on 250 pictures of each kind).
 _COARSE_FROM, _AROUND, _BEST, _LIKELIER = 1.5, 0.35, 24, 0.5
-#: Where they show: noise of at most so many times that of rounding. The widest of them, and steps of the search.
-_ROUNDED, _WIDEST, _STEP = 2.0, 5.0, 0.001
+#: The widest of them, and steps of the search.
+_WIDEST, _STEP = 5.0, 0.001
+
+#: Taps of 8-bit arithmetic show under noise of at most so many times that of rounding.
+ROUNDED = 2.0
 
 #: By how much smooth sigmas in 8 bits are found too wide in the mean, and too wide harms more than too narrow.
 _TOO_WIDE = 0.025
@@ -305,11 +308,9 @@ def _taps(sigma: float, rule: SizeRule) -> Array:
 @lru_cache(maxsize=1)
 def _fixed_taps() -> tuple[Array, tuple[Array, ...]]:
     """All Gaussians of 8-bit arithmetic: the middle of the sigmas that have the same taps, and the taps."""
-    found: dict[tuple[float, ...], list[float]] = {}
-    for sigma in np.arange(_LEAST, _WIDEST, _STEP).tolist():
-        found.setdefault(tuple(fixed_point(gaussian_taps(sigma, rule="opencv-u8"))), []).append(sigma)
-    middles = np.array([(same[0] + same[-1]) / 2 for same in found.values()])
-    return middles, tuple(np.array(taps) / 256 for taps in found)
+    sigmas, taps = zip(*distinct_u8(np.arange(_LEAST, _WIDEST, _STEP).tolist()), strict=True)
+    middles = np.array([(same[0] + same[-1]) / 2 for same in sigmas])
+    return middles, tuple(one.astype(np.float64) for one in taps)
 
 
 def _search(picture: Picture, rule: SizeRule) -> Likely:
@@ -333,7 +334,7 @@ def _search(picture: Picture, rule: SizeRule) -> Likely:
             best = typed
             tried, logs = np.append(tried[kept], typed), np.append(logs[kept], max(log, logs.max()) + 1)
     fixed = False
-    if not quiet and best > _COARSE_FROM and picture.noise < _ROUNDED * rounding_noise(np.uint8):
+    if not quiet and best > _COARSE_FROM and picture.noise < ROUNDED * rounding_noise(np.uint8):
         sigmas, likely = picture.nearest(best)
         fixed = len(likely) > 0 and bool(likely.max() > logs.max() + _LIKELIER)
         if fixed:

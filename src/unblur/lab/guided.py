@@ -35,13 +35,13 @@ def guided(degraded: Tensor, draws: Sequence[Draw], of: Guide, margin: int) -> T
     """
     shown = []
     for picture, draw in zip(degraded, draws, strict=True):
-        rng = np.random.default_rng([draw.noise_seed, _STREAM])
         image = np.ascontiguousarray(picture.cpu().numpy().transpose(1, 2, 0))
-        noise = math.hypot(draw.blur.noise or 0.0, quality_noise(draw.jpeg) if draw.jpeg else 0.0)
-        noise *= math.exp(of.noise * rng.standard_normal())
         if max(image.shape[:2]) <= LARGEST:
             shown.append(_thumbnail(image))
             continue
+        rng = np.random.default_rng([draw.noise_seed, _STREAM])
+        noise = math.hypot(draw.blur.noise or 0.0, quality_noise(draw.jpeg) if draw.jpeg else 0.0)
+        noise *= math.exp(of.noise * rng.standard_normal())
         cut = slice(margin, -margin or None)
         kernel = _kernel(draw.blur, image.shape, of, rng)
         if kernel is None or rng.random() < of.border:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,10 +48,10 @@ def guard(image: Image, restored: Image, blur: Blur) -> Guarded:
     the deblurring.)
     Shape: (H, W, C) all.
     """
-    finite: NDArray[np.bool_] | Literal[True] = True
+    finite = None
     if not np.isfinite(restored).all():
-        finite = np.asarray(np.isfinite(restored).all(axis=2))
-        restored = np.where(finite[:, :, None], restored, image)
+        finite = np.asarray(np.isfinite(restored).all(axis=2, keepdims=True))
+        restored = np.where(finite, restored, image)
     blurred = blur_image(np.clip(restored, 0, 1), blur)
     height, width, channels = image.shape
     high, wide = -(-height // GRID), -(-width // GRID)
@@ -77,8 +77,8 @@ def guard(image: Image, restored: Image, blur: Blur) -> Guarded:
     most = max(min(noise, noise_sigma(image)), MEAN_SHIFT) if noise > MEAN_SHIFT else MEAN_SHIFT
     # 1 up to the limit, 0 from twice the limit on.
     trust = np.clip(2 - np.maximum(rms / limit, shift / most), 0, 1)
-    if finite is not True:
-        trust *= _means(finite[:, :, None].astype(np.float32))[:, :, 0] == 1
+    if finite is not None:
+        trust *= _means(finite.astype(np.float32))[:, :, 0] == 1
     if trust.min() == 1:
         return Guarded(restored, 0.0)
     # The smallest trust around, smoothed over the same distance, falls off before a bad pixel is reached.

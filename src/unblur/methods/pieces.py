@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unblur import tiling
 from unblur.models import ModelCard
 from unblur.runtime.base import Backend
 
@@ -26,7 +26,7 @@ def run_in_pieces(
     backend: Backend,
     card: ModelCard,
     show: Callable[[slice, slice], NDArray[np.float32]],
-    size: tuple[int, ...],
+    size: tuple[int, int],
 ) -> NDArray[np.float32]:
     """What a network makes of a picture of any size.
 
@@ -34,24 +34,7 @@ def run_in_pieces(
     multiples of the card's `size_multiple`. Shape: (3, H, W) out.
     """
     assert card.halo is not None
-    step = card.size_multiple
-    shared = -(-round(_SHARED * card.halo) // step) * step
     restored: NDArray[np.float32] = np.empty((3, *size), np.float32)
-    for down, across in product(_cut(size[0], step), _cut(size[1], step)):
-        outer, inner = zip(
-            *(
-                (slice(start := max(one.start - shared, 0), min(one.stop + shared, length)),
-                 slice(one.start - start, one.stop - start))
-                for one, length in zip((down, across), size, strict=True)
-            ),
-            strict=True,
-        )  # fmt: skip
-        restored[:, down, across] = backend.run(show(*outer)[None])[0][:, *inner]
+    for piece in tiling.tiles(*size, _SIDE, round(_SHARED * card.halo), card.size_multiple):
+        restored[:, *piece.inner] = backend.run(show(*piece.outer)[None])[0][:, *piece.crop]
     return restored
-
-
-def _cut(length: int, step: int) -> list[slice]:
-    """Parts of about the same length, multiples of a step."""
-    count = -(-length // _SIDE)
-    ends = [round(length / step * part / count) * step for part in range(count + 1)]
-    return [slice(*ends[part : part + 2]) for part in range(count)]

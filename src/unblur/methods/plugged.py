@@ -12,15 +12,12 @@ from unblur.classical.canvas import Planes
 from unblur.classical.guide import spread
 from unblur.classical.plug_and_play import Denoiser, plug_and_play
 from unblur.image import Image
-from unblur.methods import auto, classical
+from unblur.methods import auto
 from unblur.methods.base import Method, Options
 from unblur.methods.pieces import PIXELS, run_in_pieces
 from unblur.models import ModelCard
 from unblur.physics.blur import Blur
 from unblur.runtime.base import Backend
-
-#: For each pixel, beside a piece of the network's activations: the canvas, its planes and spectra, and what comes out.
-_BYTES_AROUND = 120
 
 #: Kernels that spread less, in pixels, amplify so little noise that the denoiser would take away more than there is.
 _NARROW = 1.2
@@ -34,8 +31,7 @@ def method(backend: Backend, card: ModelCard, source: str) -> Method:
         summary=f"as auto, and the network {card.name} says what photographs look like: finer, and slower",
         run=partial(_run, denoiser(backend, card)),
         halo=partial(_halo, card),
-        bytes_per_pixel=max(_BYTES_AROUND, auto.AUTO.bytes_per_pixel),
-        bytes_with=_bytes_with,
+        # The turns take less for each pixel than total variation before them.
         fixed_bytes=card.bytes_per_pixel * PIXELS,
         multiple=card.size_multiple,
         models=(source,),
@@ -72,7 +68,7 @@ def denoiser(backend: Backend, card: ModelCard) -> Denoiser:
             shown[:3], shown[3] = seen, strength
             return shown
 
-        return run_in_pieces(backend, card, show, planes.shape[1:])[:, :height, :width]
+        return run_in_pieces(backend, card, show, (height + rows, width + columns))[:, :height, :width]
 
     return denoise
 
@@ -81,7 +77,3 @@ def _halo(card: ModelCard, blur: Blur, options: Options) -> int:
     """As far as the solver looks, and the network, whose later turns change less and less."""
     assert card.halo is not None
     return card.halo + auto.AUTO.halo(blur, options)
-
-
-def _bytes_with(options: Options) -> int:
-    return max(_BYTES_AROUND, classical.total_variation_bytes(options))

@@ -8,7 +8,7 @@ in degrees counter-clockwise from +x as seen on the screen, so an angle of 90 po
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -117,6 +117,18 @@ def gaussian_u8(sigma: float, *, size: int | None = None) -> Kernel:
     """
     taps = fixed_point(gaussian_taps(sigma, size=size, rule="opencv-u8"))
     return np.outer(taps, taps) / np.float32(1 << 16)
+
+
+def distinct_u8(sigmas: Iterable[float]) -> list[tuple[list[float], NDArray[np.float32]]]:
+    """All the taps that `gaussian_u8` has for some sigmas, which are fewer: each with the sigmas that have them.
+
+    Both in the order given. Taps: (size,), summing to 1.
+    """
+    found: dict[bytes, tuple[list[float], NDArray[np.float32]]] = {}
+    for sigma in sigmas:
+        taps = fixed_point(gaussian_taps(sigma, rule="opencv-u8")) / np.float32(256)
+        found.setdefault(taps.tobytes(), ([], taps))[0].append(sigma)
+    return list(found.values())
 
 
 def gaussian(
