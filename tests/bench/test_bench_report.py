@@ -1,4 +1,5 @@
 import importlib.resources
+import itertools
 import json
 import re
 import shutil
@@ -82,6 +83,17 @@ def test_pairs_are_tested(results):
     assert line[3] == f"{paired_t_test(a, b).p_value:.2g}"
     low, high = map(float, line[2].split(".."))
     assert low <= (a - b).mean() <= high
+
+
+def test_of_many_methods_the_best_is_tested_and_neighbours(results, monkeypatch):
+    loaded = report.load(results)[0]
+    monkeypatch.setattr(report, "_ALL_PAIRS", 2)
+    ranked = sorted(loaded.records, key=lambda record: (-record.row["psnr_mean"], record.name))
+    names = [record.name for record in ranked]
+    assert len(names) > 2
+    expected = {f"{names[0]} over {name}" for name in names[1:]}
+    expected |= {f"{a} over {b}" for a, b in itertools.pairwise(names)}
+    assert {row[0] for row in report._tests(loaded).rows} == expected
 
 
 def test_the_page_needs_nothing_else(results):
