@@ -37,9 +37,9 @@ LEARNED = ("trained_on", "licence", "sha256", "results")
 
 def blur_kinds(name: str) -> tuple[str, ...]:
     spec = nets.spec(name)
-    if spec.role == "guided":
+    if spec.role == "guided" and spec.candidate != "wiener":
         return ("gaussian",)
-    if spec.role == "denoiser":
+    if spec.role in ("guided", "denoiser"):
         return ("gaussian", "disk", "motion", "shake")
     return ("motion", "shake") if name in MOTION else KINDS.get(spec.report, ())
 
@@ -88,6 +88,7 @@ def main(
             "gmacs_per_megapixel": round(gmacs_per_megapixel(name), 3),
             "bytes_per_pixel": bytes_per_pixel(name),
             "channels": spec.channels,
+            "candidate": spec.candidate if spec.role == "guided" else None,
             "size_multiple": spec.size_multiple,
             "fixed_size": spec.fixed_size,
             "halo": spec.halo,
@@ -110,7 +111,7 @@ def main(
                 "trained_on": facts.get("trained_on") or found["trained_on"],
                 "results": list(by_suite.values()),
             }
-        said = {key: value for key, value in facts.items() if value not in (None, "", (), {})}
+        said = {key: value for key, value in facts.items() if value not in (None, "", (), [], {})}
         models.ModelCard(**said)
         (FOLDER / f"{name}.toml").write_text(tomli_w.dumps(said), encoding="utf-8")
 

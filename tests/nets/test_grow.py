@@ -12,6 +12,7 @@ from unblur.errors import OptionError
 from unblur.nets.grow import grown
 from unblur.nets.norms import measure_norms_
 from unblur.nets.rednet import CAESSC
+from unblur.nets.residual_unet import ResidualUNet
 from unblur.nets.unet import UNet
 
 
@@ -66,3 +67,16 @@ def test_other_networks_do_not_fit() -> None:
     without = {name: tensor for name, tensor in _unet(4).state_dict().items() if not name.startswith("tail")}
     with pytest.raises(OptionError, match="fewer layers and fewer channels"):
         grown(_unet(8), without)
+
+
+def test_what_is_shown_besides_is_not_heard_at_first() -> None:
+    torch.manual_seed(3)
+    narrow = ResidualUNet([8, 16], [1, 1], guided=True)
+    more = ResidualUNet([8, 16], [1, 1], guided=True, shown=11)
+    with torch.no_grad():
+        narrow.leave[0].weight.normal_()
+    more.load_state_dict(grown(more, narrow.state_dict()))
+    x = torch.rand(2, 11, 16, 16)
+    assert torch.equal(more(x), narrow(x[:, :8]))
+    more(x).square().sum().backward()
+    assert more.enter[1].weight.grad[:, 32:].any()

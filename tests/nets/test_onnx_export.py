@@ -76,7 +76,7 @@ def test_flags(name, overrides, tmp_path):
 
 
 def test_pixel_unshuffle_becomes_a_stride():
-    net = create("unblur-s").eval()
+    net = create("unblur-m").eval()
     with torch.no_grad():
         for parameter in net.parameters():
             parameter += 0.01 * torch.randn_like(parameter)

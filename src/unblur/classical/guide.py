@@ -5,16 +5,21 @@ Physics brings back what the kernel tells; the network cleans up what physics le
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from unblur.classical.canvas import Continuation
 from unblur.classical.prior import Statistics
 from unblur.classical.total_variation import total_variation
+from unblur.classical.wiener import wiener
 from unblur.image import Image
 from unblur.physics.blur import Kernel
 
 CHANNELS = 8
 """Picture, candidate (3 each), noise, spread."""
+
+_SOLVERS: dict[str, Callable[..., Image]] = {"total-variation": total_variation, "wiener": wiener}
 
 #: A map has the value 1 at this noise (standard deviation in [0, 1] units) and at this spread (pixels).
 _NOISE, _SPREAD = 0.05, 10.0
@@ -27,14 +32,15 @@ def guide(
     noise: float,
     border: Continuation = "auto",
     statistics: Statistics | None = None,
+    solver: str = "total-variation",
     candidate: Image | None = None,
 ) -> Image:
     """The channels that a guided network takes.
 
     Shape: (H, W, C) in, C 1 or 3, (H, W, 8) out; grey is shown as colour. kernel: None where the blur is
     unknown; then the candidate is the picture itself. noise: standard deviation in [0, 1]
-    units. border, statistics: as of `total_variation`, which makes the candidate. candidate: where another
-    deconvolution has made it already.
+    units. border, statistics: as of the solver, total variation or the Wiener filter, that makes the candidate.
+    candidate: where another deconvolution has made it already.
     Raises ImageError, KernelError or OptionError.
     """
     shown = np.empty((*image.shape[:2], CHANNELS), np.float32)
@@ -45,7 +51,7 @@ def guide(
         shown[:, :, 7] = 0.0
     else:
         if candidate is None:
-            candidate = total_variation(image, kernel, noise=noise, border=border, statistics=statistics)
+            candidate = _SOLVERS[solver](image, kernel, noise=noise, border=border, statistics=statistics)
         shown[:, :, 3:6] = candidate
         shown[:, :, 7] = min(spread(kernel) / _SPREAD, 1.0)
     return shown

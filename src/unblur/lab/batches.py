@@ -418,7 +418,9 @@ class Batches:
         cut = slice(blur.margin, -blur.margin or None)
         target = target[:, :, cut, cut]
         if self.recipe.guide is not None:
-            degraded = guided(degraded, raw.draws, self.recipe.guide, blur.margin)
+            degraded = guided(
+                degraded, raw.draws, self.recipe.guide, blur.margin, self.recipe.net.spec.candidate
+            )
         else:
             degraded = degraded[:, :, cut, cut]
         if self.recipe.net.spec.role == "denoiser":

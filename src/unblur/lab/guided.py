@@ -28,10 +28,13 @@ from unblur.physics.degrade import Draw
 _STREAM = 7
 
 
-def guided(degraded: Tensor, draws: Sequence[Draw], of: Guide, margin: int) -> Tensor:
+def guided(
+    degraded: Tensor, draws: Sequence[Draw], of: Guide, margin: int, solver: str = "total-variation"
+) -> Tensor:
     """The channels of `unblur.classical.guide` for each degraded picture, its margin cut off.
 
-    Shape: float32 (N, 3, H, W) in, (N, 8, H - 2 margin, W - 2 margin) out. What is random follows from the draw.
+    Shape: float32 (N, 3, H, W) in, (N, C, H - 2 margin, W - 2 margin) out; C is 8, of thumbnails 17. What is random
+    follows from the draw. solver: what makes the candidates, but those of thumbnails.
     """
     shown = []
     for picture, draw in zip(degraded, draws, strict=True):
@@ -46,9 +49,9 @@ def guided(degraded: Tensor, draws: Sequence[Draw], of: Guide, margin: int) -> T
         kernel = _kernel(draw.blur, image.shape, of, rng)
         if kernel is None or rng.random() < of.border:
             within = np.ascontiguousarray(image[cut, cut])
-            one = guide(within, kernel, noise=noise, border="unknown")
+            one = guide(within, kernel, noise=noise, border="unknown", solver=solver)
         else:
-            one = guide(image, kernel, noise=noise, border="unknown")[cut, cut]
+            one = guide(image, kernel, noise=noise, border="unknown", solver=solver)[cut, cut]
         shown.append(one.transpose(2, 0, 1))
     return torch.from_numpy(np.stack(shown)).to(degraded.device)
 
@@ -57,7 +60,7 @@ def _thumbnail(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """What a network is shown of a thumbnail under a Gaussian: what it will be in use, with the errors of estimates."""
     found = likely_gaussian(image)
     if found is None or not found.sure:
-        return guide(image, None, noise=found.noise if found else ROUNDING_NOISE).transpose(2, 0, 1)
+        return guide_thumbnail(image, None, found.noise if found else ROUNDING_NOISE).transpose(2, 0, 1)
     return guide_thumbnail(image, found.kernel, found.noise).transpose(2, 0, 1)
 
 

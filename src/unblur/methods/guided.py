@@ -2,72 +2,144 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unblur.classical import SOLVERS
-from unblur.classical.guide import CHANNELS, guide
+from unblur.classical.guide import CHANNELS, guide, spread
+from unblur.classical.total_variation import total_variation
 from unblur.estimate import estimate_blur
 from unblur.estimate.likelihood import LARGEST, cosine_filter
 from unblur.image import Image
-from unblur.methods import classical
+from unblur.methods import auto, classical
 from unblur.methods.base import Method, Options
+from unblur.methods.pieces import PIXELS, run_in_pieces
 from unblur.models import ModelCard
 from unblur.physics.blur import Blur, Kernel
 from unblur.physics.convolve import pad
+from unblur.physics.kernels import gaussian
 from unblur.runtime.base import Backend
 
-#: For each pixel, beside the network's activations: what it is shown, and the picture before and after.
-_BYTES_AROUND = 4 * CHANNELS * 2 + 32
+#: Channels of a network that is shown four candidates.
+CANDIDATES = CHANNELS + 9
+#: By how much the Gaussians of two of them are narrower and wider: an estimate is rarely further from the truth.
+_WRONG = 0.06
 
 
 def method(backend: Backend, card: ModelCard, source: str) -> Method:
     """The method that runs a guided network. source: the file of its weights, for the record."""
-    return Method(
+    own = Method(
         name=card.name,
         summary=f"the network {card.name}, shown a deconvolution",
         find=estimate_blur,
         run=partial(run, backend, card),
         halo=partial(_halo, card),
-        bytes_per_pixel=max(card.bytes_per_pixel + _BYTES_AROUND, SOLVERS["total-variation"].bytes_per_pixel),
+        # What it is shown, before and after the solver made it.
+        bytes_per_pixel=SOLVERS[card.candidate].bytes_per_pixel + 4 * card.channels,
+        fixed_bytes=card.bytes_per_pixel * PIXELS,
         prepare=classical.prepare,
         multiple=card.size_multiple,
         models=(source,),
     )
+    if card.candidate == "wiener":  # for photographs under any blur
+        return replace(own, find=auto.find, run=partial(_run_or_auto, backend, card), careful=True)
+    return own
+
+
+def _run_or_auto(backend: Backend, card: ModelCard, image: Image, blur: Blur, options: Options) -> Image:
+    if auto.is_arithmetic(image, blur):
+        return auto.AUTO.run(image, blur, options)
+    return run(backend, card, image, blur, options)
 
 
 def run(backend: Backend, card: ModelCard, image: Image, blur: Blur, options: Options) -> Image:
     """Restore with a guided network. Shape: (H, W, C) in and out, C 1 or 3."""
     height, width, channels = image.shape
-    shown = _show(image, blur, options)
+    shown = _show(image, blur, options, card)
     rows, columns = (-side % card.size_multiple for side in (height, width))
     shown = pad(shown, (0, rows, 0, columns), "reflect101")
-    batch = np.ascontiguousarray(shown.transpose(2, 0, 1))[None]
-    restored = backend.run(batch)[0, :, :height, :width].transpose(1, 2, 0)
+
+    def show(down: slice, across: slice) -> NDArray[np.float32]:
+        return np.ascontiguousarray(shown[down, across].transpose(2, 0, 1))
+
+    if max(height, width) <= LARGEST:  # where finding the blur takes longer
+        planes = _run_turned(backend, show(slice(None), slice(None)))
+    else:
+        planes = run_in_pieces(backend, card, show, (height + rows, width + columns))
+    restored = planes[:, :height, :width].transpose(1, 2, 0)
     if channels == 1:
         restored = restored.mean(axis=2, keepdims=True)
     return np.clip(restored, 0, 1)
 
 
-def guide_thumbnail(image: Image, kernel: Kernel, noise: float) -> Image:
-    """The channels of `guide` for a thumbnail under a Gaussian: its candidate is that of the cosine transform.
+def _run_turned(backend: Backend, shown: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mean over what a network makes of all that is shown, turned and mirrored. Shape: (C, H, W) to (3, H, W).
 
-    Shape: (H, W, C) in, sides of 3 to 64 pixels; (H, W, 8) out. noise: standard deviation in [0, 1] units.
+    A network's errors are not quite the same each way (Timofte, Rothe and Van Gool, "Seven ways to improve
+    example-based single image super resolution", 2016).
     """
-    return guide(image, kernel, noise=noise, candidate=cosine_filter(image, kernel, noise, fitted=False))
+    turns = range(4) if shown.shape[1] == shown.shape[2] else (0, 2)
+    ways = [(mirror, turn) for mirror in (1, -1) for turn in turns]
+    batch = np.stack([np.rot90(shown[:, ::mirror], turn, (1, 2)) for mirror, turn in ways])
+    restored = backend.run(np.ascontiguousarray(batch))
+    back = [
+        np.rot90(one, -turn, (1, 2))[:, ::mirror] for one, (mirror, turn) in zip(restored, ways, strict=True)
+    ]
+    mean: NDArray[np.float32] = np.mean(back, axis=0, dtype=np.float32)
+    return mean
 
 
-def _show(image: Image, blur: Blur, options: Options) -> Image:
+def guide_thumbnail(image: Image, kernel: Kernel | None, noise: float) -> Image:
+    """The channels of `guide` for a thumbnail under a Gaussian, and three more candidates.
+
+    The first is that of the cosine transform. The others: total variation's result, which knows edges, and those
+    of a narrower and of a wider Gaussian, so that a network can see by their ringing which way an estimate is wrong.
+    Shape: (H, W, C) in, sides of 3 to 64 pixels; (H, W, 17) out. kernel: None where the blur is unknown; then
+    all of them are the picture. noise: standard deviation in [0, 1] units.
+    """
+    if kernel is None:
+        return _widened(guide(image, None, noise=noise), CANDIDATES)
+    sigma = spread(kernel) / 2**0.5
+    narrower, wider = (gaussian(sigma * (1 + wrong), rule="opencv-u8") for wrong in (-_WRONG, _WRONG))
+    right, *others = (cosine_filter(image, one, noise, fitted=False) for one in (kernel, narrower, wider))
+    shown = _widened(guide(image, kernel, noise=noise, candidate=right), CANDIDATES)
+    for place, other in enumerate((total_variation(image, kernel, noise=noise), *others)):
+        shown[:, :, CHANNELS + 3 * place : CHANNELS + 3 * (place + 1)] = other
+    return shown
+
+
+def _widened(shown: Image, channels: int) -> Image:
+    """What a network with more candidates is shown where there is one only."""
+    more = (channels - shown.shape[2]) // 3
+    return np.concatenate([shown, *[shown[:, :, 3:6]] * more], axis=2)
+
+
+def _show(image: Image, blur: Blur, options: Options, card: ModelCard) -> Image:
     """What the network sees; of a blur that varies, the mixture of what its parts would give."""
     blurs = [part for part in blur.parts if part.where is not None] or [blur]
     noise = blur.noise or 0.0
     shown: Image | None = None
     for one in blurs:
-        if one.kind == "gaussian" and one.kernel is not None and max(image.shape[:2]) <= LARGEST:
+        if (
+            card.channels == CANDIDATES
+            and one.kind == "gaussian"
+            and one.kernel is not None
+            and max(image.shape[:2]) <= LARGEST
+        ):
             part = guide_thumbnail(image, one.kernel, noise)
         else:
-            part = guide(image, one.kernel, noise=noise, border=options.border, statistics=options.statistics)
+            alone = guide(
+                image,
+                one.kernel,
+                noise=noise,
+                border=options.border,
+                statistics=options.statistics,
+                solver=card.candidate,
+            )
+            part = _widened(alone, card.channels)
         if len(blurs) > 1:
             assert one.where is not None
             part *= one.where[:, :, None]
@@ -78,4 +150,4 @@ def _show(image: Image, blur: Blur, options: Options) -> Image:
 
 def _halo(card: ModelCard, blur: Blur, options: Options) -> int:
     assert card.halo is not None
-    return card.halo + classical.halo("total-variation", blur, options)
+    return card.halo + classical.halo(card.candidate, blur, options)

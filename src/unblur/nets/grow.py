@@ -21,11 +21,19 @@ def grown(net: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     What is not there keeps the network's own start. Where channels are fewer, the first of each layer are the given
     ones and do not hear of the others, so that the result is the narrow network's; the others hear everything.
-    The network takes three channels then. Raises OptionError where the layers do not fit.
+    The network takes three channels then. What a network is shown beside what the given one was shown, behind it,
+    it does not hear of at first. Raises OptionError where the layers do not fit.
     """
-    state = {**net.state_dict(), **weights}
-    if all(tensor.shape == state[name].shape for name, tensor in net.state_dict().items()):
+    own = net.state_dict()
+    state = {**own, **weights}
+    other = [name for name, tensor in own.items() if tensor.shape != state[name].shape]
+    if not other:
         return state
+    if len(other) == 1 and own[other[0]].ndim == 4:
+        narrow, wider = state[other[0]], torch.zeros_like(own[other[0]])
+        if narrow.shape == wider[:, : narrow.shape[1]].shape:
+            wider[:, : narrow.shape[1]] = narrow
+            return {**state, other[0]: wider}
     if weights.keys() != state.keys():
         raise OptionError(
             f"{type(net).__name__} cannot begin as a network of fewer layers and fewer channels"

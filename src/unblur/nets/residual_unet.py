@@ -27,18 +27,25 @@ class ResidualUNet(Restorer):
 
     A guided one takes the channels of `unblur.classical.guide`: the picture, a deconvolved candidate, and maps. Its
     result is added to a mixture of both, and it decides the mixture at every pixel, so that to leave a picture
-    alone and to take the candidate as it is cost it nothing. Starts close to the candidate.
+    alone and to take the candidate as it is cost it nothing. Starts close to the candidate. `shown`: its channels, if
+    it is shown more candidates behind those.
 
     One that denoises takes the picture and a map of its noise's standard deviation; what it adds is in units of that,
     so that all levels of noise are one task.
     """
 
     def __init__(
-        self, widths: Sequence[int], blocks: Sequence[int], *, guided: bool = False, denoises: bool = False
+        self,
+        widths: Sequence[int],
+        blocks: Sequence[int],
+        *,
+        guided: bool = False,
+        denoises: bool = False,
+        shown: int = 8,
     ) -> None:
         super().__init__()
         self.guided, self.denoises = guided, denoises
-        channels_in, channels_out = (8, 4) if guided else (4, 3) if denoises else (3, 3)
+        channels_in, channels_out = (shown, 4) if guided else (4, 3) if denoises else (3, 3)
 
         def stage(channels: int, count: int) -> nn.Sequential:
             return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))

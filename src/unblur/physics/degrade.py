@@ -257,6 +257,18 @@ def _apply_mixed(image: Image, draw: Draw) -> Image:
     return _eight_bits(out) if draw.jpeg is None else jpeg(out, draw.jpeg)
 
 
+# What a network that finishes a deconvolution learns from
+
+
+def _draw_uniform(rng: np.random.Generator, shape: Shape) -> Draw:
+    families = [(share, draw) for share, draw in _ZOO.values() if draw is not _sharp]
+    shares = np.array([share for share, _ in families])
+    noise = rng.uniform(0, 0.02) if rng.random() < 1 / 2 else 0.0
+    blur = families[rng.choice(len(families), p=shares / shares.sum())][1](rng)
+    blur = replace(blur, noise=math.hypot(noise, ROUNDING))
+    return Draw("uniform-u8", blur, noise, int(rng.integers(1 << 62)))
+
+
 # What a denoiser learns from
 
 #: Standard deviations of white noise: from less than a grey level of 255 to where hardly a detail is left.
@@ -324,6 +336,12 @@ DEGRADATIONS: Mapping[str, Degradation] = _table(
         "mixed-u8",
         "Gaussian, defocus, motion, shake, varying or sharp; noise, clipping, JPEG; 8 bits",
         _draw_mixed,
+        _apply_mixed,
+    ),
+    Degradation(
+        "uniform-u8",
+        "Gaussian, defocus, motion or shake, the same everywhere; noise in half of the pictures; 8 bits",
+        _draw_uniform,
         _apply_mixed,
     ),
     Degradation(
