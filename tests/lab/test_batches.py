@@ -319,7 +319,7 @@ def test_kept_pictures_come_again_flipped(tiny: Make) -> None:
     recipe = tiny(*GUIDED, "guide={kept=8}")
     training, _ = batches.build(recipe)
     taken = take(training, 9)
-    assert all(part.blurred.shape == (4, 8, 12, 12) for part in taken)
+    assert all(part.blurred.shape == (4, 17, 12, 12) for part in taken)
     brightness: dict[float, set[bytes]] = {}
     for part in taken:
         for picture in part.sharp:

@@ -17,7 +17,9 @@ from unblur.physics.degrade import DEGRADATIONS, Draw, degrade, get, reference
 from unblur.physics.kernels import gaussian
 from unblur.physics.varying import blur_image
 
-GAUSSIANS = [name for name in DEGRADATIONS if name not in ("mixed-u8", "white-noise-f32", "sharp")]
+GAUSSIANS = [
+    name for name in DEGRADATIONS if name not in ("mixed-u8", "uniform-u8", "white-noise-f32", "sharp")
+]
 EIGHT_BITS = [name for name in DEGRADATIONS if "f32" not in name]
 
 
@@ -211,6 +213,14 @@ class TestPublishedBlurs:
         found, draw = degrade(picture, "sharp", 0)
         np.testing.assert_array_equal(found, picture)
         assert draw.blur.kind == "none"
+
+
+def test_uniform_is_mixed_without_what_a_deconvolution_cannot_know():
+    drawn = draws("uniform-u8", 400)
+    assert {draw.blur.kind for draw in drawn} == {"gaussian", "disk", "motion", "shake"}
+    assert all(draw.blur.kernel is not None and not draw.blur.parts for draw in drawn)
+    assert all(draw.jpeg is None and draw.exposure == 1 for draw in drawn)
+    assert 150 < sum(draw.noise > 0 for draw in drawn) < 250
 
 
 #: What mixed-u8 promises.

@@ -282,7 +282,7 @@ class Picture:
         for _ in range(_ROUNDS):
             signal = np.exp(level) * blurred
             variance = signal + real(floor)
-            # Of each term, times the signal: its weight, (signal / variance)^2 / (tails + power / variance).
+            # Of each term the weight, (signal / variance)^2 / (tails + power / variance), over the signal.
             weight = _TAILS * variance
             weight += power
             weight *= variance

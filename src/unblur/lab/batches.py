@@ -418,8 +418,14 @@ class Batches:
         cut = slice(blur.margin, -blur.margin or None)
         target = target[:, :, cut, cut]
         if self.recipe.guide is not None:
+            net = self.recipe.net.spec
             degraded = guided(
-                degraded, raw.draws, self.recipe.guide, blur.margin, self.recipe.net.spec.candidate
+                degraded,
+                raw.draws,
+                self.recipe.guide,
+                blur.margin,
+                solver=net.candidate,
+                channels=net.channels,
             )
         else:
             degraded = degraded[:, :, cut, cut]

@@ -15,11 +15,11 @@ from scipy import ndimage
 from torch import Tensor
 
 from unblur.classical.canvas import ROUNDING_NOISE
-from unblur.classical.guide import guide
+from unblur.classical.guide import CHANNELS, guide
 from unblur.estimate import quality_noise
 from unblur.estimate.likelihood import LARGEST, likely_gaussian
 from unblur.lab.recipe import Guide
-from unblur.methods.guided import guide_thumbnail
+from unblur.methods.guided import CANDIDATES, guide_thumbnail, widened
 from unblur.physics import kernels
 from unblur.physics.blur import Blur, Kernel
 from unblur.physics.degrade import Draw
@@ -29,17 +29,24 @@ _STREAM = 7
 
 
 def guided(
-    degraded: Tensor, draws: Sequence[Draw], of: Guide, margin: int, solver: str = "total-variation"
+    degraded: Tensor,
+    draws: Sequence[Draw],
+    of: Guide,
+    margin: int,
+    *,
+    solver: str = "total-variation",
+    channels: int = CHANNELS,
 ) -> Tensor:
     """The channels of `unblur.classical.guide` for each degraded picture, its margin cut off.
 
-    Shape: float32 (N, 3, H, W) in, (N, C, H - 2 margin, W - 2 margin) out; C is 8, of thumbnails 17. What is random
-    follows from the draw. solver: what makes the candidates, but those of thumbnails.
+    Shape: float32 (N, 3, H, W) in, (N, channels, H - 2 margin, W - 2 margin) out. What is random follows from the draw.
+    solver: what makes the candidates. channels: as of the network; with more candidates than one, what is shown of a
+    thumbnail is what `unblur.methods.guided` shows.
     """
     shown = []
     for picture, draw in zip(degraded, draws, strict=True):
         image = np.ascontiguousarray(picture.cpu().numpy().transpose(1, 2, 0))
-        if max(image.shape[:2]) <= LARGEST:
+        if channels == CANDIDATES and max(image.shape[:2]) <= LARGEST:
             shown.append(_thumbnail(image))
             continue
         rng = np.random.default_rng([draw.noise_seed, _STREAM])
@@ -52,7 +59,7 @@ def guided(
             one = guide(within, kernel, noise=noise, border="unknown", solver=solver)
         else:
             one = guide(image, kernel, noise=noise, border="unknown", solver=solver)[cut, cut]
-        shown.append(one.transpose(2, 0, 1))
+        shown.append(widened(one, channels).transpose(2, 0, 1))
     return torch.from_numpy(np.stack(shown)).to(degraded.device)
 
 

@@ -101,17 +101,17 @@ def guide_thumbnail(image: Image, kernel: Kernel | None, noise: float) -> Image:
     all of them are the picture. noise: standard deviation in [0, 1] units.
     """
     if kernel is None:
-        return _widened(guide(image, None, noise=noise), CANDIDATES)
+        return widened(guide(image, None, noise=noise), CANDIDATES)
     sigma = spread(kernel) / 2**0.5
     narrower, wider = (gaussian(sigma * (1 + wrong), rule="opencv-u8") for wrong in (-_WRONG, _WRONG))
     right, *others = (cosine_filter(image, one, noise, fitted=False) for one in (kernel, narrower, wider))
-    shown = _widened(guide(image, kernel, noise=noise, candidate=right), CANDIDATES)
+    shown = widened(guide(image, kernel, noise=noise, candidate=right), CANDIDATES)
     for place, other in enumerate((total_variation(image, kernel, noise=noise), *others)):
         shown[:, :, CHANNELS + 3 * place : CHANNELS + 3 * (place + 1)] = other
     return shown
 
 
-def _widened(shown: Image, channels: int) -> Image:
+def widened(shown: Image, channels: int) -> Image:
     """What a network with more candidates is shown where there is one only."""
     more = (channels - shown.shape[2]) // 3
     return np.concatenate([shown, *[shown[:, :, 3:6]] * more], axis=2)
@@ -139,7 +139,7 @@ def _show(image: Image, blur: Blur, options: Options, card: ModelCard) -> Image:
                 statistics=options.statistics,
                 solver=card.candidate,
             )
-            part = _widened(alone, card.channels)
+            part = widened(alone, card.channels)
         if len(blurs) > 1:
             assert one.where is not None
             part *= one.where[:, :, None]
