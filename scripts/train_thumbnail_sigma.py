@@ -118,9 +118,9 @@ def main(
     whole = cifar10.Cifar10.open(data)
     train, held = split(len(whole), cifar10.SPLITS["45k/5k"], seed=0)
     rng = np.random.default_rng(seed)
-    photographs_there = folder.pictures(photographs).paths
+    paths = folder.pictures(photographs).paths
     pictures = np.concatenate(
-        [whole.images[train], cifar10.extra_images(extra), cifar10.crops32(photographs_there, crops, rng)]
+        [whole.images[train], cifar10.extra_images(extra), cifar10.crops32(paths, crops, rng)]
     )
     sigmas = np.random.default_rng(1).uniform(0, 3, len(held))
     judged = np.stack([blurred(whole.images[i], s) for i, s in zip(held, sigmas.tolist(), strict=True)])

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from unblur.datasets.common import resize
-from unblur.estimate import likelihood, thumbnail
+from unblur.estimate import likelihood
+from unblur.estimate.layers import weights
 from unblur.estimate.likelihood import KNOTS, likely_gaussian, mean_power
 from unblur.estimate.thumbnail import SIGMAS, features, log_chances
 from unblur.image import Image, from_array
@@ -41,7 +42,7 @@ def test_chances_are_those_of_the_network_that_was_trained(blurred: list[tuple[I
     module = importlib.util.module_from_spec(importlib.util.spec_from_file_location(path.stem, path))  # type: ignore[arg-type]
     module.__spec__.loader.exec_module(module)  # type: ignore[union-attr]
     net = module.Sigma()
-    net.load_state_dict({name: torch.from_numpy(value) for name, value in thumbnail._weights().items()})
+    net.load_state_dict({name: torch.from_numpy(value) for name, value in weights("thumbnail").items()})
     for image, _ in blurred[:3]:
         power = mean_power(image.shape[:2])
         with torch.no_grad():

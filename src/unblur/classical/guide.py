@@ -5,21 +5,14 @@ Physics brings back what the kernel tells; the network cleans up what physics le
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
-from unblur.classical.canvas import Continuation
-from unblur.classical.prior import Statistics
-from unblur.classical.total_variation import total_variation
-from unblur.classical.wiener import wiener
+from unblur.classical import SOLVERS, Continuation, Statistics
 from unblur.image import Image
 from unblur.physics.blur import Kernel
 
 CHANNELS = 8
 """Picture, candidate (3 each), noise, spread."""
-
-_SOLVERS: dict[str, Callable[..., Image]] = {"total-variation": total_variation, "wiener": wiener}
 
 #: A map has the value 1 at this noise (standard deviation in [0, 1] units) and at this spread (pixels).
 _NOISE, _SPREAD = 0.05, 10.0
@@ -51,7 +44,9 @@ def guide(
         shown[:, :, 7] = 0.0
     else:
         if candidate is None:
-            candidate = _SOLVERS[solver](image, kernel, noise=noise, border=border, statistics=statistics)
+            fitted = {"statistics": statistics}
+            solve = SOLVERS[solver].function
+            candidate = solve(image, kernel, noise=noise, iterations=None, border=border, **fitted)
         shown[:, :, 3:6] = candidate
         shown[:, :, 7] = min(spread(kernel) / _SPREAD, 1.0)
     return shown

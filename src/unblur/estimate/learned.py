@@ -8,16 +8,14 @@ and two layers more, a few million operations, run in numpy. `scripts/train_blur
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from functools import lru_cache
-from importlib import resources
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from unblur.estimate.layers import convolved, weights
 from unblur.estimate.noise import noise_sigma
 from unblur.estimate.spectrum import SIDE, Floats, Spectrum, spectrum
 from unblur.image import Image
@@ -61,7 +59,7 @@ def guess_blur(image: Image) -> Guess | None:
 def guess_at(image: Image, found: Spectrum) -> Guess:
     """`guess_blur` where the spectrum is known already."""
     polar, facts = features(found, spectrum(image, 2), noise_sigma(image))
-    known = _weights()
+    known = weights("learned")
     planes = (polar - known["polar_mean"]) / known["polar_spread"]
     for layer, pooled in (("first", True), ("second", True), ("third", False)):
         planes = _convolve(planes, known[f"{layer}.weight"], known[f"{layer}.bias"])
@@ -127,18 +125,9 @@ def _convolve(
 ) -> NDArray[np.float32]:
     """3x3 over angles, which are a circle, and radii, and the positive part. Shape: (C, A, R) to (D, A, R)."""
     around = np.pad(np.pad(planes, ((0, 0), (1, 1), (0, 0)), mode="wrap"), ((0, 0), (0, 0), (1, 1)))
-    windows = sliding_window_view(around, (3, 3), axis=(1, 2))  # (C, A, R, 3, 3)
-    return np.maximum(np.tensordot(weight, windows, ((1, 2, 3), (0, 3, 4))) + bias[:, None, None], 0)
+    return convolved(around, weight, bias)
 
 
 def axis_of(cosine: float, sine: float) -> float:
     """Degrees in 0..180 of an axis, which is the same half a turn on, given as the cosine and sine of its double."""
     return float(np.degrees(np.arctan2(sine, cosine)) / 2 % 180)
-
-
-@lru_cache(maxsize=1)
-def _weights() -> dict[str, NDArray[Any]]:
-    """The weights that come with the package."""
-    packed = resources.files(__package__).joinpath("learned.npz").read_bytes()
-    with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
-        return {name: arrays[name].astype(np.float32) for name in arrays.files}

@@ -9,6 +9,7 @@ looks at edges has its say, too.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
@@ -160,23 +161,33 @@ def likely_gaussian(image: Image, noise: float | None = None) -> Likely | None:
     return found
 
 
-def cosine_filter(image: Image, kernel: Kernel, noise: float, *, fitted: bool = True) -> Image:
+def cosine_filter(image: Image, kernel: Kernel, noise: float) -> Image:
     """Restore a thumbnail under a symmetric, separable kernel: the mean of what is likely, term by term.
 
     Shape: (H, W, C), kept, each side at least 3 pixels; result within [0, 1]. noise: standard deviation in [0, 1]
-    units. The Wiener filter for what a thumbnail's power is, at the border that `likely_gaussian` supposes. fitted:
-    to this thumbnail; else the mean one's power will do, in a tenth of the time.
+    units. The Wiener filter for what this thumbnail's power is, at the border that `likely_gaussian` supposes.
     """
     picture = Picture(image, noise)
-    passed = picture.passed(kernel.sum(axis=0, dtype=np.float64))
-    signal = picture.expected[_LEVEL][0]
-    if fitted:
-        level, log = picture.fit(passed[None])
-        tilt = log[0].argmax(axis=0)  # of each colour
-        colours = np.arange(len(tilt))
-        signal = np.exp(level[0, tilt, colours]) * picture.expected[tilt, colours]
-    restored = picture.back(passed * signal / (np.square(passed) * signal + noise**2))
-    return np.clip(restored, 0, 1).astype(np.float32)
+    passed = picture.passed(_line(kernel))
+    level, log = picture.fit(passed[None])
+    tilt = log[0].argmax(axis=0)  # of each colour
+    colours = np.arange(len(tilt))
+    return _seen(picture.filtered(passed, np.exp(level[0, tilt, colours]) * picture.expected[tilt, colours]))
+
+
+def cosine_candidates(image: Image, kernels: Iterable[Kernel], noise: float) -> list[Image]:
+    """`cosine_filter` under each of some kernels, for a mean thumbnail's power: in a tenth of the time."""
+    picture = Picture(image, noise)
+    return [_seen(picture.filtered(picture.passed(_line(kernel)))) for kernel in kernels]
+
+
+def _line(kernel: Kernel) -> Array:
+    """The taps of a separable kernel."""
+    return kernel.sum(axis=0, dtype=np.float64)
+
+
+def _seen(values: Array) -> Image:
+    return np.clip(values, 0, 1).astype(np.float32)
 
 
 class Picture:
@@ -253,12 +264,13 @@ class Picture:
 
     def _excess(self, passed: Array) -> float:
         """Minus a log likelihood: how far beyond black and white the picture goes that a blur is taken out of."""
-        values = self._plainly(passed)
+        values = self.filtered(passed)
         return float(np.square(values - np.clip(values, 0, 1)).sum()) / (2 * _BEYOND**2)
 
-    def _plainly(self, passed: Array) -> Array:
-        """The picture that a blur is taken out of, by the mean thumbnail's power."""
-        signal = self.expected[_LEVEL][0]
+    def filtered(self, passed: Array, signal: Array | None = None) -> Array:
+        """The picture that a blur is taken out of, not clipped. signal: its power, by default a mean thumbnail's."""
+        if signal is None:
+            signal = self.expected[_LEVEL][0]
         return self.back(passed * signal / (np.square(passed) * signal + self.noise**2))
 
     def fit(self, passed: Array, tilts: slice = slice(None)) -> tuple[Array, Array]:
@@ -300,7 +312,7 @@ class Picture:
 
     def is_whole(self, sigma: float, rule: SizeRule) -> bool:
         """Whether taking out a Gaussian brings back a picture that was stored in 8 bits."""
-        return are_whole(self._plainly(self.passed(_taps(sigma, rule))))
+        return are_whole(self.filtered(self.passed(_taps(sigma, rule))))
 
     def passed(self, taps: Array) -> Array:
         """The transfer function of symmetric taps, along rows and columns, at the terms that are used."""

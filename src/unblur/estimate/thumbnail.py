@@ -8,16 +8,11 @@ what is left of it under some Gaussians, and says how likely each sigma is. Six 
 
 from __future__ import annotations
 
-import io
-from functools import lru_cache
-from importlib import resources
-from typing import Any
-
 import numpy as np
 import scipy.fft
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from unblur.estimate.layers import Array, convolved, weights
 from unblur.image import Image, rounding_noise
 from unblur.physics.kernels import gaussian_size, gaussian_taps
 
@@ -33,8 +28,6 @@ _LEAST, _MOST = 0.02, 6.0
 #: Convolutions behind which planes are halved.
 _HALVED = (1, 3)
 
-Array = NDArray[np.float32]
-
 
 def log_chances(image: Image, power: NDArray[np.float64]) -> Array:
     """The logarithm of how likely each of `SIGMAS` is. Shape: (H, W, C) in, sides of 16 pixels at least.
@@ -43,9 +36,10 @@ def log_chances(image: Image, power: NDArray[np.float64]) -> Array:
     """
     lightness = image.mean(axis=2, dtype=np.float32)
     planes = features(lightness[None], power)[0]
-    known = _weights()
+    known = weights("thumbnail")
     for layer in range(6):
-        planes = _convolve(planes, known[f"convolutions.{layer}.weight"], known[f"convolutions.{layer}.bias"])
+        around = np.pad(planes, ((0, 0), (1, 1), (1, 1)))
+        planes = convolved(around, known[f"convolutions.{layer}.weight"], known[f"convolutions.{layer}.bias"])
         if layer in _HALVED:
             planes = _halved(planes)
     flat = np.concatenate([planes.mean((1, 2)), np.sqrt(np.square(planes).mean((1, 2)) + 1e-6)])
@@ -89,24 +83,9 @@ def _gains(size: tuple[int, ...], power: NDArray[np.float64]) -> Array:
     return np.stack(gains).astype(np.float32)
 
 
-def _convolve(planes: Array, weight: Array, bias: Array) -> Array:
-    """3x3 with zeros around, and the positive part. Shape: (C, H, W) to (D, H, W)."""
-    around = np.pad(planes, ((0, 0), (1, 1), (1, 1)))
-    windows = sliding_window_view(around, (3, 3), axis=(1, 2))  # (C, H, W, 3, 3)
-    return np.maximum(np.tensordot(weight, windows, ((1, 2, 3), (0, 3, 4))) + bias[:, None, None], 0)
-
-
 def _halved(planes: Array) -> Array:
     """Means of 2x2 pixels; an odd row or column at the end is left out."""
     count, height, width = planes.shape
     even = planes[:, : height // 2 * 2, : width // 2 * 2]
     means: Array = even.reshape(count, height // 2, 2, width // 2, 2).mean((2, 4))
     return means
-
-
-@lru_cache(maxsize=1)
-def _weights() -> dict[str, NDArray[Any]]:
-    """The weights that come with the package."""
-    packed = resources.files(__package__).joinpath("thumbnail.npz").read_bytes()
-    with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
-        return {name: arrays[name].astype(np.float32) for name in arrays.files}

@@ -66,9 +66,8 @@ def guided(
 def _thumbnail(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """What a network is shown of a thumbnail under a Gaussian: what it will be in use, with the errors of estimates."""
     found = likely_gaussian(image)
-    if found is None or not found.sure:
-        return guide_thumbnail(image, None, found.noise if found else ROUNDING_NOISE).transpose(2, 0, 1)
-    return guide_thumbnail(image, found.kernel, found.noise).transpose(2, 0, 1)
+    kernel = found.kernel if found and found.sure else None
+    return guide_thumbnail(image, kernel, found.noise if found else ROUNDING_NOISE).transpose(2, 0, 1)
 
 
 def _kernel(blur: Blur, shape: tuple[int, ...], of: Guide, rng: np.random.Generator) -> Kernel | None:

@@ -12,7 +12,7 @@ from unblur.classical import SOLVERS
 from unblur.classical.guide import CHANNELS, guide, spread
 from unblur.classical.total_variation import total_variation
 from unblur.estimate import estimate_blur
-from unblur.estimate.likelihood import LARGEST, cosine_filter
+from unblur.estimate.likelihood import LARGEST, cosine_candidates
 from unblur.image import Image
 from unblur.methods import auto, classical
 from unblur.methods.base import Method, Options
@@ -104,7 +104,7 @@ def guide_thumbnail(image: Image, kernel: Kernel | None, noise: float) -> Image:
         return widened(guide(image, None, noise=noise), CANDIDATES)
     sigma = spread(kernel) / 2**0.5
     narrower, wider = (gaussian(sigma * (1 + wrong), rule="opencv-u8") for wrong in (-_WRONG, _WRONG))
-    right, *others = (cosine_filter(image, one, noise, fitted=False) for one in (kernel, narrower, wider))
+    right, *others = cosine_candidates(image, (kernel, narrower, wider), noise)
     shown = widened(guide(image, kernel, noise=noise, candidate=right), CANDIDATES)
     for place, other in enumerate((total_variation(image, kernel, noise=noise), *others)):
         shown[:, :, CHANNELS + 3 * place : CHANNELS + 3 * (place + 1)] = other
