@@ -19,7 +19,15 @@ def convolved(around: Array, weight: Array, bias: Array) -> Array:
     return np.maximum(np.tensordot(weight, windows, ((1, 2, 3), (0, 3, 4))) + bias[:, None, None], 0)
 
 
-@lru_cache(maxsize=2)
+def halved(planes: Array) -> Array:
+    """Means of 2x2 pixels; an odd row or column at the end is left out. Shape: (C, H, W) to (C, H // 2, W // 2)."""
+    count, height, width = planes.shape
+    even = planes[:, : height // 2 * 2, : width // 2 * 2]
+    means: Array = even.reshape(count, height // 2, 2, width // 2, 2).mean((2, 4))
+    return means
+
+
+@lru_cache(maxsize=3)
 def weights(name: str) -> dict[str, Array]:
     """The weights that come with the package under this name."""
     packed = resources.files(__package__).joinpath(f"{name}.npz").read_bytes()

@@ -18,6 +18,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from unblur.estimate.noise import noise_sigma
+from unblur.estimate.taps import features, preferences
 from unblur.estimate.thumbnail import SIGMAS, cosine_transfer, log_chances
 from unblur.image import Image, rounding_noise
 from unblur.physics.blur import Kernel
@@ -54,10 +55,9 @@ _USUAL = 50.0
 
 #: cv2.GaussianBlur has taps of 1/256 for 8-bit pictures: there are some hundred such blurs, and to take out a neighbour
 #: of the right one leaves a third more error. From the first number on, in pixels, those this near to the likeliest
-#: smooth Gaussian are weighed by the slopes that fit the picture there, and the best few by all slopes; one is believed
-#: unless the smooth one is likelier by the last number, as a logarithm. (So smooth blurs lose what fixed ones gain,
-#: half a percent of the squared error on 544 pictures each; most thumbnails that are blurred at all are OpenCV's.)
-_COARSE_FROM, _AROUND, _BEST, _LIKELIER = 1.5, 0.35, 24, 1.0
+#: smooth Gaussian are weighed by the slopes that fit the picture there, and the best few by all slopes; a network
+#: chooses between the likeliest of them, so many, and the smooth one.
+FIXED_FROM, _AROUND, _BEST, LIKELIEST = 0.95, 0.35, 24, 7
 #: The widest of them, and steps of the search.
 _WIDEST, _STEP = 5.0, 0.001
 
@@ -144,21 +144,36 @@ def likely_gaussian(image: Image, noise: float | None = None) -> Likely | None:
     Shape: (H, W, C), sides of 16 to 64 pixels; None for others, and where there is little to see. noise: standard
     deviation in [0, 1] units; told from the picture where not given.
     """
+    picture = _looked_at(image, noise)
+    if picture is None:
+        return None
+    found: Likely | None = None
+    for rule in ("opencv-f32", "opencv-u8", "matlab") if picture.quiet else ("opencv-u8",):
+        one = _search(picture, rule)
+        if found is None or (one.whole, one.odds) > (found.whole, found.odds + _USUAL):
+            found = one
+    return found
+
+
+def likely_candidates(image: Image) -> Candidates | None:
+    """What `likely_gaussian` chooses between in a thumbnail, None where there is nothing to choose."""
+    picture = _looked_at(image, None)
+    if picture is None or picture.chances is None:
+        return None
+    sigma = _search_smooth(picture, "opencv-u8").sigma
+    return picture.candidates(sigma) if sigma > FIXED_FROM else None
+
+
+def _looked_at(image: Image, noise: float | None) -> Picture | None:
     height, width = image.shape[:2]
     if min(height, width) < SMALLEST or max(height, width) > LARGEST:
         return None
     picture = Picture(image, noise)
     if picture.faint:
         return None
-    quiet = picture.noise < ARITHMETIC_NOISE
-    if not quiet and picture.noise < ROUNDED * rounding_noise(np.uint8):
-        picture.chances = log_chances(image, mean_power(picture.size))
-    found: Likely | None = None
-    for rule in ("opencv-f32", "opencv-u8", "matlab") if quiet else ("opencv-u8",):
-        one = _search(picture, rule)
-        if found is None or (one.whole, one.odds) > (found.whole, found.odds + _USUAL):
-            found = one
-    return found
+    if not picture.quiet and picture.noise < ROUNDED * rounding_noise(np.uint8):
+        picture.chances = log_chances(image, mean_power(picture.size)[0])
+    return picture
 
 
 def cosine_filter(image: Image, kernel: Kernel, noise: float) -> Image:
@@ -190,6 +205,18 @@ def _seen(values: Array) -> Image:
     return np.clip(values, 0, 1).astype(np.float32)
 
 
+class Candidates(NamedTuple):
+    """Gaussians that a thumbnail may have been blurred by, the first a smooth one, the others of 8-bit arithmetic.
+
+    sigmas: pixels, (n,). logs: of their likelihoods, (n,). transfers: what they multiply each term of the cosine
+    transform by, (n, H, W).
+    """
+
+    sigmas: Array
+    logs: Array
+    transfers: NDArray[np.float32]
+
+
 class Picture:
     """Powers of the cosine transform, scaled so that white noise has the same in all of them. DC is left out."""
 
@@ -214,6 +241,8 @@ class Picture:
             if noise < ARITHMETIC_NOISE:  # so little is what the blur has left of the picture
                 noise = least
         self.noise = noise
+        #: Whether it was never rounded to 8 bits.
+        self.quiet = noise < ARITHMETIC_NOISE
         #: What the network says of `SIGMAS`, where it is asked.
         self.chances: NDArray[np.float32] | None = None
         #: Whether most of what any blur leaves is below the noise.
@@ -228,7 +257,7 @@ class Picture:
         """Log likelihood of each sigma, the level and slope of each colour being the likeliest. Shape: (n,) both."""
         passed = np.stack([self.passed(_taps(sigma, rule)) for sigma in sigmas])
         weighed = self.likelihood(passed, tilts)
-        if self.noise < ARITHMETIC_NOISE:
+        if self.quiet:
             weighed -= [self._excess(one) for one in passed]
         return weighed + self.opinion(sigmas)
 
@@ -243,15 +272,10 @@ class Picture:
         weighed: Array = self.fit(passed, tilts)[1].max(axis=1).sum(axis=1)
         return weighed
 
-    def nearest(self, sigma: float) -> tuple[Array, Array]:
-        """The sigmas of the blurs of 8-bit arithmetic around one, and the log likelihoods of the best of them.
-
-        Shape: (n,) both.
-        """
+    def candidates(self, sigma: float) -> Candidates:
+        """A smooth Gaussian that is likely, and the likeliest of 8-bit arithmetic around it."""
         sigmas, taps = _fixed_taps()
         near = np.flatnonzero(np.abs(sigmas - sigma) < _AROUND)
-        if not len(near):
-            return np.zeros(0), np.zeros(0)
         passed = np.stack([self.passed(taps[index]) for index in near])
         # Slopes hardly depend on which of them it is.
         smooth = self.passed(_taps(sigma, "opencv-u8"))[None]
@@ -260,7 +284,23 @@ class Picture:
         opinion = self.opinion(sigmas[near])
         rough = self._fit(passed, self.expected[tilts, colours][None])[1][:, 0].sum(axis=1) + opinion
         best = rough.argsort()[-_BEST:]
-        return sigmas[near[best]], self.likelihood(passed[best]) + opinion[best]
+        logs = self.likelihood(passed[best]) + opinion[best]
+        order = logs.argsort()[: -LIKELIEST - 1 : -1]
+        likeliest = near[best[order]]
+        own = self.likelihood(smooth) + self.opinion(np.array([sigma]))
+        lines = [_taps(max(sigma - _TOO_WIDE, _LEAST), "opencv-u8"), *(taps[index] for index in likeliest)]
+        down, right = (np.stack([cosine_transfer(line, side) for line in lines]) for side in self.size)
+        return Candidates(
+            np.append(sigma, sigmas[likeliest]),
+            np.append(own, logs[order]),
+            (down[:, :, None] * right[:, None, :]).astype(np.float32),
+        )
+
+    @property
+    def colours(self) -> NDArray[np.float32]:
+        """The picture in the colours that are weighed; of a grey one, two are black. Shape: (3, H, W)."""
+        colours = scipy.fft.idctn(self._terms * self._scale, type=1, axes=(0, 1)).transpose(2, 0, 1)
+        return np.concatenate([colours, np.zeros((3 - len(colours), *self.size))]).astype(np.float32)
 
     def _excess(self, passed: Array) -> float:
         """Minus a log likelihood: how far beyond black and white the picture goes that a blur is taken out of."""
@@ -285,7 +325,7 @@ class Picture:
     def _fit(self, passed: Array, expected: Array) -> tuple[Array, Array]:
         """The same for other mean powers, (tilts, C, terms), all as likely."""
         # Twice as fast where nothing is told to more than the rounding of 8 bits.
-        real = np.float64 if self.noise < ARITHMETIC_NOISE else np.float32
+        real = np.float64 if self.quiet else np.float32
         blurred = (np.square(passed)[:, None, None] * expected).astype(real)  # (n, tilts, C, terms)
         floor = self.noise**2
         power = self.power.astype(real)
@@ -328,13 +368,14 @@ class Picture:
         return picture
 
 
-def mean_power(size: tuple[int, int]) -> Array:
-    """The power of a mean thumbnail's lightness at each term, in units of white noise; 1 for DC. Shape: (H, W)."""
+@lru_cache(maxsize=4)
+def mean_power(size: tuple[int, int]) -> NDArray[np.float32]:
+    """The power of a mean thumbnail's colours at each term, in units of white noise. Shape: (3, H, W)."""
     down, right = (np.arange(side) / (2 * side - 2) for side in size)
     frequency = np.hypot(down[:, None], right)
     frequency[0, 0] = 1
-    power: Array = np.exp(np.interp(frequency, KNOTS, _POWER[0])) / frequency**SLOPE
-    return power
+    colours = [np.exp(np.interp(frequency, KNOTS, row)) / frequency**SLOPE for row in _POWER]
+    return np.stack(colours).astype(np.float32)
 
 
 def are_whole(values: NDArray[np.floating[Any]]) -> bool:
@@ -362,11 +403,32 @@ def _fixed_taps() -> tuple[Array, tuple[Array, ...]]:
 
 
 def _search(picture: Picture, rule: SizeRule) -> Likely:
-    quiet = picture.noise < ARITHMETIC_NOISE
+    smooth = _search_smooth(picture, rule)
+    if picture.chances is None or smooth.sigma <= FIXED_FROM:
+        return _less(smooth) if not picture.quiet else smooth
+    some = picture.candidates(smooth.sigma)
+    planes = features(picture.colours, some.transfers, mean_power(picture.size))
+    preferred = preferences(planes, some.logs, some.sigmas)
+    likeliest = int(preferred.argmax())
+    found = smooth._replace(
+        sigma=float(some.sigmas[likeliest]),
+        spread=_spread(some.sigmas, np.exp(preferred - preferred.max())),
+        fixed=likeliest > 0,
+    )
+    return found if found.fixed else _less(found)
+
+
+def _less(found: Likely) -> Likely:
+    """What is found in 8 bits, without its bias."""
+    return found._replace(sigma=max(found.sigma - _TOO_WIDE, 0.0))
+
+
+def _search_smooth(picture: Picture, rule: SizeRule) -> Likely:
+    """The likeliest Gaussian with taps as they should be."""
     coarse = np.array(_COARSE)
     best = float(coarse[picture.weigh(coarse, rule, _LEVEL).argmax()])
     tried, logs = np.zeros(1), picture.weigh(np.zeros(1), rule)
-    for step in (*_FINER, *(_EXACT if quiet else ())):
+    for step in (*_FINER, *(_EXACT if picture.quiet else ())):
         near = max(best, _COARSE[1]) + step * np.arange(-4, 5)
         more = np.setdiff1d(np.round(near[near > _LEAST], 4), tried)
         if len(more):
@@ -374,31 +436,25 @@ def _search(picture: Picture, rule: SizeRule) -> Likely:
             logs = np.concatenate([logs, picture.weigh(more, rule)])
         best = float(tried[logs.argmax()])
     whole = False
-    if quiet and (typed := round(2 * best) / 2):
+    if picture.quiet and (typed := round(2 * best) / 2):
         log = float(picture.weigh(np.array([typed]), rule)[0])
         whole = picture.is_whole(typed, rule)
         if whole or log + _ROUND * (abs(typed - best) < _NEAR) > logs.max():
             kept = tried != typed
             best = typed
             tried, logs = np.append(tried[kept], typed), np.append(logs[kept], max(log, logs.max()) + 1)
-    fixed = False
-    if not quiet and best > _COARSE_FROM and picture.noise < ROUNDED * rounding_noise(np.uint8):
-        sigmas, likely = picture.nearest(best)
-        fixed = len(likely) > 0 and bool(likely.max() > logs.max() - _LIKELIER)
-        if fixed:
-            best = float(sigmas[likely.argmax()])
-            tried, logs = np.append(0.0, sigmas), np.append(logs[0], likely)
-    if not quiet and not fixed and best:
-        best -= _TOO_WIDE
     order = np.argsort(tried)
-    share = np.exp(logs[order] - logs.max()) * np.gradient(tried[order])
-    share /= share.sum()
-    mean = float(share @ tried[order])
-    spread = float((share @ np.square(tried[order] - mean)) ** 0.5)
+    spread = _spread(tried[order], np.exp(logs[order] - logs.max()) * np.gradient(tried[order]))
     # Whether there is a blur at all, the likelihood says alone.
-    likeliest, none = logs.argmax(), tried.argmin()
     own = logs - picture.opinion(tried)
-    return Likely(best, spread, float(own[likeliest] - own[none]), rule, whole, picture.noise, fixed)
+    odds = float(own[logs.argmax()] - own[tried.argmin()])
+    return Likely(best, spread, odds, rule, whole, picture.noise)
+
+
+def _spread(sigmas: Array, shares: NDArray[Any]) -> float:
+    """Standard deviation of sigmas that have these shares."""
+    shares = shares / shares.sum()
+    return float((shares @ np.square(sigmas - shares @ sigmas)) ** 0.5)
 
 
 def _white(side: int) -> Array:

@@ -3,7 +3,7 @@
 The likelihood of a cosine transform knows a thumbnail by its mean spectrum only. But where too wide a Gaussian is
 taken out of a picture its edges ring, and after too narrow a one they are soft. The network sees the lightness and
 what is left of it under some Gaussians, and says how likely each sigma is. Six convolutions and two layers more,
-19 million multiplications for 32x32, run in numpy. `scripts/train_thumbnail_sigma.py` trains it.
+19 million multiplications for 32x32, run in numpy. `scripts/train_thumbnail_estimate.py` trains it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from unblur.estimate.layers import Array, convolved, weights
+from unblur.estimate.layers import Array, convolved, halved, weights
 from unblur.image import Image, rounding_noise
 from unblur.physics.kernels import gaussian_size, gaussian_taps
 
@@ -41,7 +41,7 @@ def log_chances(image: Image, power: NDArray[np.float64]) -> Array:
         around = np.pad(planes, ((0, 0), (1, 1), (1, 1)))
         planes = convolved(around, known[f"convolutions.{layer}.weight"], known[f"convolutions.{layer}.bias"])
         if layer in _HALVED:
-            planes = _halved(planes)
+            planes = halved(planes)
     flat = np.concatenate([planes.mean((1, 2)), np.sqrt(np.square(planes).mean((1, 2)) + 1e-6)])
     hidden = np.maximum(known["hidden.weight"] @ flat + known["hidden.bias"], 0)
     out = known["out.weight"] @ hidden + known["out.bias"]
@@ -81,11 +81,3 @@ def _gains(size: tuple[int, ...], power: NDArray[np.float64]) -> Array:
         gain[0, 0] = 1
         gains.append(gain)
     return np.stack(gains).astype(np.float32)
-
-
-def _halved(planes: Array) -> Array:
-    """Means of 2x2 pixels; an odd row or column at the end is left out."""
-    count, height, width = planes.shape
-    even = planes[:, : height // 2 * 2, : width // 2 * 2]
-    means: Array = even.reshape(count, height // 2, 2, width // 2, 2).mean((2, 4))
-    return means
