@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import unblur
-from unblur.datasets.common import resize
 from unblur.estimate.likelihood import LARGEST, cosine_filter, likely_gaussian
 from unblur.image import from_array, quantise
 from unblur.metrics import psnr
@@ -13,18 +12,8 @@ from unblur.physics.convolve import convolve
 
 
 @pytest.fixture(scope="module")
-def thumbnails():
-    """24 pictures of 32x32, reduced by area from public-domain photographs."""
-    from skimage import data as pictures
-
-    rng = np.random.default_rng(4)
-    whole = [pictures.astronaut(), pictures.coffee(), pictures.chelsea(), pictures.rocket()]
-    found = []
-    for number in range(24):
-        picture = whole[number % 4]
-        top, left = (int(rng.integers(0, side - 160)) for side in picture.shape[:2])
-        found.append(from_array(resize(picture[top : top + 160, left : left + 160], 32, 32)))
-    return found
+def thumbnails(reduced):
+    return [from_array(picture) for picture in reduced(24, 4)]
 
 
 def errors(thumbnails, suite, noise, least=0.5):

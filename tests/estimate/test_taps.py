@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from unblur.datasets.common import resize
 from unblur.estimate import likelihood
 from unblur.estimate.layers import weights
 from unblur.estimate.likelihood import (
@@ -39,20 +40,13 @@ def script() -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def blurred() -> list[tuple[Image, Image, float]]:
-    """60 pictures of 32x32 under Gaussians of 8 bits, and sharp, with their sigmas."""
-    from skimage import data as pictures
-
-    rng = np.random.default_rng(21)
-    whole = [pictures.astronaut(), pictures.coffee(), pictures.chelsea(), pictures.rocket()]
-    found = []
-    for number in range(60):
-        picture = whole[number % 4]
-        top, left = (int(rng.integers(0, side - 160)) for side in picture.shape[:2])
-        sharp = resize(picture[top : top + 160, left : left + 160], 32, 32)
-        sigma = float(rng.uniform(1.2, 3))
-        found.append((from_array(gaussian_blur_u8(sharp, sigma)), from_array(sharp), sigma))
-    return found
+def blurred(reduced: Callable[[int, int], list[NDArray[np.uint8]]]) -> list[tuple[Image, Image, float]]:
+    """60 pictures under Gaussians of 8 bits, and sharp, with their sigmas."""
+    sigmas = np.random.default_rng(21).uniform(1.2, 3, 60).tolist()
+    return [
+        (from_array(gaussian_blur_u8(sharp, sigma)), from_array(sharp), sigma)
+        for sharp, sigma in zip(reduced(60, 21), sigmas, strict=True)
+    ]
 
 
 def _planes(image: Image) -> np.ndarray:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from unblur.datasets.common import resize
 from unblur.estimate import likelihood
 from unblur.estimate.layers import weights
 from unblur.estimate.likelihood import KNOTS, likely_gaussian, mean_power
@@ -21,18 +22,11 @@ REPO = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def blurred() -> list[tuple[Image, float]]:
-    """60 pictures of 32x32 under `cifar-u03-u8`, reduced from public-domain photographs, with their sigmas."""
-    from skimage import data as pictures
-
-    rng = np.random.default_rng(9)
-    whole = [pictures.astronaut(), pictures.coffee(), pictures.chelsea(), pictures.rocket()]
+def blurred(reduced: Callable[[int, int], list[NDArray[np.uint8]]]) -> list[tuple[Image, float]]:
+    """60 pictures under `cifar-u03-u8`, with their sigmas."""
     found = []
-    for number in range(60):
-        picture = whole[number % 4]
-        top, left = (int(rng.integers(0, side - 160)) for side in picture.shape[:2])
-        sharp = from_array(resize(picture[top : top + 160, left : left + 160], 32, 32))
-        one, draw = degrade.degrade(sharp, "cifar-u03-u8", seed=3, index=number)
+    for number, sharp in enumerate(reduced(60, 9)):
+        one, draw = degrade.degrade(from_array(sharp), "cifar-u03-u8", seed=3, index=number)
         found.append((one, draw.blur.parameters["sigma"]))
     return found
 
