@@ -34,13 +34,16 @@ FOLDER = Path(models.__file__).parent / "cards"
 #: What is learned by training and measuring, not read off the architecture.
 LEARNED = ("trained_on", "licence", "sha256", "results")
 
+#: Networks for photographs under any blur.
+ANY_BLUR = ("unblur-m", "unblur-s")
+
 
 def blur_kinds(name: str) -> tuple[str, ...]:
     spec = nets.spec(name)
-    if spec.role == "guided" and spec.candidate != "wiener":
-        return ("gaussian",)
-    if spec.role in ("guided", "denoiser"):
+    if name in ANY_BLUR:
         return ("gaussian", "disk", "motion", "shake")
+    if spec.role == "guided":
+        return ("gaussian",)
     return ("motion", "shake") if name in MOTION else KINDS.get(spec.report, ())
 
 

@@ -1,4 +1,4 @@
-"""The denoiser that comes with the package."""
+"""The networks that come with the package."""
 
 from __future__ import annotations
 
@@ -24,39 +24,45 @@ def alone(monkeypatch, tmp_path):
     monkeypatch.delenv("UNBLUR_WEIGHTS", raising=False)
 
 
-def test_it_is_found_without_any_weights_at_hand(alone):
-    assert find_weights("unblur-m") == SHIPPED / "unblur-m.onnx"
-    row = methods.get("unblur-m")
-    assert row.name == "unblur-m"
+@pytest.fixture(params=["unblur-m", "unblur-s"])
+def network(request):
+    return request.param
+
+
+@pytest.mark.parametrize(("name", "role"), [("unblur-m", "denoiser"), ("unblur-s", "guided")])
+def test_it_is_found_without_any_weights_at_hand(alone, name, role):
+    assert find_weights(name) == SHIPPED / f"{name}.onnx"
+    row = methods.get(name)
+    assert row.name == name
     assert row.careful
-    assert models.card("unblur-m").role == "denoiser"
+    assert models.card(name).role == role
 
 
 @pytest.mark.parametrize("kernel", [disk(2.2), motion(9, 20)])
-def test_it_is_better_than_total_variation_alone(alone, astronaut, rng, kernel):
+def test_it_is_better_than_total_variation_alone(alone, astronaut, rng, kernel, network):
     sharp = np.ascontiguousarray(astronaut[40:240, 60:300])
     blurred = convolve(sharp, kernel)
     blurred = quantise(blurred + np.float32(NOISE) * rng.standard_normal(blurred.shape, np.float32))
     pixels = np.round(blurred * 255).astype(np.uint8)
     found = {
         name: psnr(from_array(unblur.restore(pixels, method=name, kernel=kernel).image), sharp, data_range=1)
-        for name in ("auto", "unblur-m")
+        for name in ("auto", network)
     }
-    assert found["unblur-m"] > found["auto"] + 0.1
+    assert found[network] > found["auto"] + 0.1
 
 
-def test_tiles_agree_with_the_whole(alone, astronaut, monkeypatch):
+def test_tiles_agree_with_the_whole(alone, astronaut, monkeypatch, network):
     kernel = disk(2.2)
     pixels = np.round(convolve(astronaut, kernel) * 255).astype(np.uint8)
-    whole = unblur.restore(pixels, method="unblur-m", kernel=kernel).image
+    whole = unblur.restore(pixels, method=network, kernel=kernel).image
     monkeypatch.setattr(tiling, "side_for_memory", lambda *_: 200)
-    tiled = unblur.restore(pixels, method="unblur-m", kernel=kernel).image
+    tiled = unblur.restore(pixels, method=network, kernel=kernel).image
     difference = np.abs(whole.astype(int) - tiled)
     assert difference.max() > 0  # it was cut
     assert difference.mean() < 0.15
     assert np.quantile(difference, 0.99) <= 2
 
 
-def test_a_sharp_picture_stays_as_it_is(alone, astronaut):
+def test_a_sharp_picture_stays_as_it_is(alone, astronaut, network):
     pixels = np.round(astronaut * 255).astype(np.uint8)
-    assert np.array_equal(unblur.restore(pixels, method="unblur-m").image, pixels)
+    assert np.array_equal(unblur.restore(pixels, method=network).image, pixels)

@@ -44,7 +44,7 @@ def method(backend: Backend, card: ModelCard, source: str) -> Method:
         multiple=card.size_multiple,
         models=(source,),
     )
-    if card.candidate == "wiener":  # for photographs under any blur
+    if "shake" in card.blur_kinds:  # for photographs under any blur
         return replace(own, find=auto.find, run=partial(_run_or_auto, backend, card), careful=True)
     return own
 

@@ -482,7 +482,6 @@ _SPECS = (
         arguments={"widths": (24, 48), "blocks": (1, 4), "guided": True},
         role="guided",
         channels=8,
-        candidate="wiener",
         size_multiple=4,
         halo=53,
         loss="psnr",
