@@ -45,7 +45,6 @@ USUAL, WIDEST, SHARE = 3.2, 5.0, 0.75
 #: Standard deviation of what the network is told to say, in pixels.
 SOFT = 0.04
 
-
 #: Of the blurs that `taps` is shown, shares of those that are wider than usual, and that were not OpenCV's of 8 bits.
 WIDER, SMOOTH = 0.08, 0.12
 #: By how much the logarithm of an error has to be greater for a Gaussian to be that much less what is wanted; and how

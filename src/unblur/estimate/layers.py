@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
 
@@ -19,7 +20,21 @@ def convolved(around: Array, weight: Array, bias: Array) -> Array:
     return np.maximum(np.tensordot(weight, windows, ((1, 2, 3), (0, 3, 4))) + bias[:, None, None], 0)
 
 
-def halved(planes: Array) -> Array:
+def pooled(planes: Array, known: Mapping[str, Array]) -> Array:
+    """Six convolutions, halved behind the second and the fourth; the mean and the root mean square of what they see.
+
+    Shape: (C, H, W) in, (2 D,) out. known: has their weights as `convolutions.0.weight` and so on.
+    """
+    for layer in range(6):
+        around = np.pad(planes, ((0, 0), (1, 1), (1, 1)))
+        weight, bias = (known[f"convolutions.{layer}.{part}"] for part in ("weight", "bias"))
+        planes = convolved(around, weight, bias)
+        if layer in (1, 3):
+            planes = _halved(planes)
+    return np.concatenate([planes.mean((1, 2)), np.sqrt(np.square(planes).mean((1, 2)) + 1e-6)])
+
+
+def _halved(planes: Array) -> Array:
     """Means of 2x2 pixels; an odd row or column at the end is left out. Shape: (C, H, W) to (C, H // 2, W // 2)."""
     count, height, width = planes.shape
     even = planes[:, : height // 2 * 2, : width // 2 * 2]

@@ -158,10 +158,7 @@ def likely_gaussian(image: Image, noise: float | None = None) -> Likely | None:
 def likely_candidates(image: Image) -> Candidates | None:
     """What `likely_gaussian` chooses between in a thumbnail, None where there is nothing to choose."""
     picture = _looked_at(image, None)
-    if picture is None or picture.chances is None:
-        return None
-    sigma = _search_smooth(picture, "opencv-u8").sigma
-    return picture.candidates(sigma) if sigma > FIXED_FROM else None
+    return None if picture is None else _fixed_around(picture, _search_smooth(picture, "opencv-u8").sigma)
 
 
 def _looked_at(image: Image, noise: float | None) -> Picture | None:
@@ -225,6 +222,7 @@ class Picture:
         self.size = height, width
         colours = image.astype(np.float64)
         colours = colours @ _COLOURS.T if channels == 3 else colours * 3**0.5
+        self._colours = colours.astype(np.float32)
         self._mix = _COLOURS if channels == 3 else np.full((1, 1), 3**-0.5)
         self._scale = np.sqrt(np.multiply.outer(_white(height), _white(width)))[:, :, None]
         self._terms = terms = scipy.fft.dctn(colours, type=1, axes=(0, 1)) / self._scale
@@ -274,9 +272,10 @@ class Picture:
 
     def candidates(self, sigma: float) -> Candidates:
         """A smooth Gaussian that is likely, and the likeliest of 8-bit arithmetic around it."""
-        sigmas, taps = _fixed_taps()
+        sigmas, _ = _fixed_taps()
         near = np.flatnonzero(np.abs(sigmas - sigma) < _AROUND)
-        passed = np.stack([self.passed(taps[index]) for index in near])
+        down, right = (_fixed_transfers(side) for side in self.size)
+        passed = (down[near, :, None] * right[near, None, :])[:, self.used]
         # Slopes hardly depend on which of them it is.
         smooth = self.passed(_taps(sigma, "opencv-u8"))[None]
         tilts = self.fit(smooth)[1][0].argmax(axis=0)
@@ -288,8 +287,11 @@ class Picture:
         order = logs.argsort()[: -LIKELIEST - 1 : -1]
         likeliest = near[best[order]]
         own = self.likelihood(smooth) + self.opinion(np.array([sigma]))
-        lines = [_taps(max(sigma - _TOO_WIDE, _LEAST), "opencv-u8"), *(taps[index] for index in likeliest)]
-        down, right = (np.stack([cosine_transfer(line, side) for line in lines]) for side in self.size)
+        less = _taps(max(sigma - _TOO_WIDE, _LEAST), "opencv-u8")
+        down, right = (
+            np.stack([cosine_transfer(less, side), *fixed[likeliest]])
+            for side, fixed in zip(self.size, (down, right), strict=True)
+        )
         return Candidates(
             np.append(sigma, sigmas[likeliest]),
             np.append(own, logs[order]),
@@ -299,8 +301,8 @@ class Picture:
     @property
     def colours(self) -> NDArray[np.float32]:
         """The picture in the colours that are weighed; of a grey one, two are black. Shape: (3, H, W)."""
-        colours = scipy.fft.idctn(self._terms * self._scale, type=1, axes=(0, 1)).transpose(2, 0, 1)
-        return np.concatenate([colours, np.zeros((3 - len(colours), *self.size))]).astype(np.float32)
+        missing = 3 - self._colours.shape[2]
+        return np.pad(self._colours.transpose(2, 0, 1), ((0, missing), (0, 0), (0, 0)))
 
     def _excess(self, passed: Array) -> float:
         """Minus a log likelihood: how far beyond black and white the picture goes that a blur is taken out of."""
@@ -402,11 +404,19 @@ def _fixed_taps() -> tuple[Array, tuple[Array, ...]]:
     return middles, tuple(one.astype(np.float64) for one in taps)
 
 
+@lru_cache(maxsize=4)
+def _fixed_transfers(side: int) -> Array:
+    """What each of `_fixed_taps` multiplies the terms of a line by. Shape: (n, side)."""
+    return np.stack([cosine_transfer(taps, side) for taps in _fixed_taps()[1]])
+
+
 def _search(picture: Picture, rule: SizeRule) -> Likely:
     smooth = _search_smooth(picture, rule)
-    if picture.chances is None or smooth.sigma <= FIXED_FROM:
-        return _less(smooth) if not picture.quiet else smooth
-    some = picture.candidates(smooth.sigma)
+    if picture.quiet:
+        return smooth
+    some = _fixed_around(picture, smooth.sigma)
+    if some is None:
+        return _less(smooth)
     planes = features(picture.colours, some.transfers, mean_power(picture.size))
     preferred = preferences(planes, some.logs, some.sigmas)
     likeliest = int(preferred.argmax())
@@ -416,6 +426,11 @@ def _search(picture: Picture, rule: SizeRule) -> Likely:
         fixed=likeliest > 0,
     )
     return found if found.fixed else _less(found)
+
+
+def _fixed_around(picture: Picture, sigma: float) -> Candidates | None:
+    """What a network chooses between, where there are Gaussians of 8-bit arithmetic to be told apart."""
+    return picture.candidates(sigma) if picture.chances is not None and sigma > FIXED_FROM else None
 
 
 def _less(found: Likely) -> Likely:

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from unblur.estimate.layers import Array, convolved, halved, weights
+from unblur.estimate.layers import Array, pooled, weights
 from unblur.image import rounding_noise
 
 #: What it sees of each result: a colour of `likelihood` and how many times the noise of rounding was reckoned with.
@@ -23,8 +23,6 @@ _LEAST, _MOST = 0.03, 6.0
 FAR = 30.0
 #: How much more the difference to the mean of all Gaussians counts, and what sigmas are divided by.
 MORE, WIDE = 3.0, 3.0
-#: Convolutions behind which planes are halved.
-_HALVED = (1, 3)
 
 
 def preferences(planes: Array, logs: NDArray[np.float64], sigmas: NDArray[np.float64]) -> Array:
@@ -34,16 +32,7 @@ def preferences(planes: Array, logs: NDArray[np.float64], sigmas: NDArray[np.flo
     constant. sigmas: pixels.
     """
     known = weights("taps")
-    flat = []
-    for one in planes:
-        for layer in range(6):
-            around = np.pad(one, ((0, 0), (1, 1), (1, 1)))
-            weight, bias = (known[f"convolutions.{layer}.{part}"] for part in ("weight", "bias"))
-            one = convolved(around, weight, bias)
-            if layer in _HALVED:
-                one = halved(one)
-        flat.append(np.concatenate([one.mean((1, 2)), np.sqrt(np.square(one).mean((1, 2)) + 1e-6)]))
-    seen = np.stack(flat)
+    seen = np.stack([pooled(one, known) for one in planes])
     smooth = np.arange(len(seen)) == 0
     seen = np.column_stack([seen, MORE * (seen - seen.mean(axis=0)), smooth, sigmas / WIDE])
     hidden = np.maximum(seen @ known["hidden.weight"].T + known["hidden.bias"], 0)

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from unblur.estimate.layers import Array, convolved, halved, weights
+from unblur.estimate.layers import Array, pooled, weights
 from unblur.image import Image, rounding_noise
 from unblur.physics.kernels import gaussian_size, gaussian_taps
 
@@ -25,8 +25,6 @@ _TAKEN_OUT = (0.6, 1.0, 1.4, 1.8, 2.2, 2.6, 3.0)
 _NOISE = 4.5
 #: Added to the deviation that a picture is divided by; what is beyond so many deviations is cut off.
 _LEAST, _MOST = 0.02, 6.0
-#: Convolutions behind which planes are halved.
-_HALVED = (1, 3)
 
 
 def log_chances(image: Image, power: NDArray[np.float64]) -> Array:
@@ -35,14 +33,8 @@ def log_chances(image: Image, power: NDArray[np.float64]) -> Array:
     power: of a mean thumbnail's lightness, as of `features`.
     """
     lightness = image.mean(axis=2, dtype=np.float32)
-    planes = features(lightness[None], power)[0]
     known = weights("thumbnail")
-    for layer in range(6):
-        around = np.pad(planes, ((0, 0), (1, 1), (1, 1)))
-        planes = convolved(around, known[f"convolutions.{layer}.weight"], known[f"convolutions.{layer}.bias"])
-        if layer in _HALVED:
-            planes = halved(planes)
-    flat = np.concatenate([planes.mean((1, 2)), np.sqrt(np.square(planes).mean((1, 2)) + 1e-6)])
+    flat = pooled(features(lightness[None], power)[0], known)
     hidden = np.maximum(known["hidden.weight"] @ flat + known["hidden.bias"], 0)
     out = known["out.weight"] @ hidden + known["out.bias"]
     chances: Array = out - out.max() - np.log(np.exp(out - out.max()).sum())
