@@ -1,6 +1,6 @@
 """Large pictures: peak memory, speed beside that of a small picture, and whether tiles show.
 
-    scripts/bench large [--megapixels 100] [--methods wiener,total-variation] [--kinds png16,tif8] [--folder DIR]
+    scripts/bench large [--megapixels 100] [--methods wiener,total-variation] [--kinds png16,tif8] [--folder DIR] [--blind]
 
 The pictures are mosaics of a photograph, each piece turned and exposed otherwise, blurred by a Gaussian of sigma 1.5,
 with noise of half a percent; they are made in DIR, and kept there for the next time. Each is restored and
@@ -48,6 +48,7 @@ def main(
     memory: str = "",
     folder: Annotated[Path | None, typer.Option(help="Where pictures are made and kept.")] = None,
     seams: bool = True,
+    blind: Annotated[bool, typer.Option(help="Find the blur as well, which is told otherwise.")] = False,
     only_make: bool = False,
 ) -> None:
     place = folder or Path(tempfile.mkdtemp(prefix="unblur-large-"))
@@ -72,7 +73,7 @@ def main(
     for kind in kinds.split(","):
         for method in methods.split(","):
             first, large, last = (
-                run(pictures[kind, size], method, memory) for size in (SMALL, megapixels, SMALL)
+                run(pictures[kind, size], method, memory, blind) for size in (SMALL, megapixels, SMALL)
             )
             small, least = ((first[fact] + last[fact]) / 2 for fact in ("speed", "cpu"))
             for size, row in ((SMALL, first | {"speed": small, "cpu": least}), (megapixels, large)):
@@ -125,16 +126,16 @@ def make(folder: Path, kind: str, megapixels: float) -> Path:
     return path
 
 
-def run(path: Path, method: str, memory: str) -> dict[str, Any]:
+def run(path: Path, method: str, memory: str, blind: bool) -> dict[str, Any]:
     """Restore and save in a process of its own."""
-    command = [sys.executable, __file__, "--child", str(path), method, memory]
+    command = [sys.executable, __file__, "--child", str(path), method, memory, *(["blind"] if blind else [])]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
     told: dict[str, Any] = json.loads(done.stdout)
     print(f"{path.name}, {method}: {told}", file=sys.stderr)
     return told
 
 
-def child(path: Path, method: str, memory: str) -> None:
+def child(path: Path, method: str, memory: str, blind: str = "") -> None:
     unblur.restore(
         np.full((16, 16, 3), 0.5, np.float32), method, sigma=SIGMA
     )  # what is loaded once is loaded
@@ -142,7 +143,11 @@ def child(path: Path, method: str, memory: str) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         started, cpu = time.perf_counter(), time.process_time()
         result = unblur.restore(
-            path, method, sigma=SIGMA, memory=memory or None, progress=lambda *step: steps.append(step)
+            path,
+            method,
+            sigma=None if blind else SIGMA,
+            memory=memory or None,
+            progress=lambda *step: steps.append(step),
         )
         restored = time.perf_counter()
         result.save(Path(folder) / path.name)

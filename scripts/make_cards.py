@@ -91,7 +91,6 @@ def main(
             "gmacs_per_megapixel": round(gmacs_per_megapixel(name), 3),
             "bytes_per_pixel": bytes_per_pixel(name),
             "channels": spec.channels,
-            "candidate": spec.candidate if spec.role == "guided" else None,
             "size_multiple": spec.size_multiple,
             "fixed_size": spec.fixed_size,
             "halo": spec.halo,

@@ -164,7 +164,7 @@ def test_tiles_equal_the_whole(method, mirrored, sigma, astronaut, monkeypatch):
     if not mirrored:
         picture = picture[40:-40, 40:-40]
     whole = unblur.restore(picture, method, sigma=sigma).image.astype(int)
-    monkeypatch.setattr(tiling, "side_for_memory", lambda *_: 150)
+    monkeypatch.setattr(tiling, "sides_for_memory", lambda *_: 150)
     calls = []
     tiled = unblur.restore(picture, method, sigma=sigma, progress=lambda *call: calls.append(call))
     assert [done for done, _ in calls] == list(range(1, len(calls) + 1))
@@ -303,7 +303,7 @@ def test_wrong_blurs(options, error, word, blurred):
 def all_is_large(monkeypatch):
     monkeypatch.setattr(engine, "_SPOOLED_ABOVE", 0)
     monkeypatch.setattr(files, "_MAP_ABOVE", 1000)
-    monkeypatch.setattr(tiling, "side_for_memory", lambda *_: 100)
+    monkeypatch.setattr(tiling, "sides_for_memory", lambda *_: 100)
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "jpg"])

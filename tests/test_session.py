@@ -55,7 +55,7 @@ class Slow:
 
 @pytest.fixture
 def in_tiles(monkeypatch):
-    monkeypatch.setattr(tiling, "side_for_memory", lambda *_: 64)
+    monkeypatch.setattr(tiling, "sides_for_memory", lambda *_: 64)
 
 
 def test_threads_share_a_session(session, pictures, expected):
@@ -257,9 +257,9 @@ def test_closing_while_tasks_wait_is_no_cancellation(pictures, in_tiles):
 
 
 def test_the_memory_is_shared(pictures, monkeypatch):
-    rooms, true = [], tiling.side_for_memory
+    rooms, true = [], tiling.sides_for_memory
     monkeypatch.setattr(
-        tiling, "side_for_memory", lambda room, *more: rooms.append(room) or true(room, *more)
+        tiling, "sides_for_memory", lambda room, *more: rooms.append(room) or true(room, *more)
     )
     for workers in (1, 4):
         budget = tiling.memory_in_use() + 1_000_000_000

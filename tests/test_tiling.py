@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from unblur import tiling
+from unblur import threads, tiling
 from unblur.errors import OptionError
 
 sizes = st.integers(1, 200)
@@ -88,13 +88,61 @@ def test_memory_that_cannot_be_read(text):
         tiling.parse_memory(text)
 
 
-def test_side_for_memory_keeps_the_budget():
-    side = tiling.side_for_memory(100_000_000, 100, 50)
-    assert (side + 100) ** 2 * 100 <= 100_000_000 < (side + 102) ** 2 * 100
+def test_sides_for_memory_keep_the_budget():
+    high, wide = tiling.sides_for_memory(100_000_000, 100, 50, (90_000, 90_000))
+    assert (high + 100) * (wide + 100) * 100 <= 100_000_000
+    assert min(high, wide) >= 800
     with pytest.raises(OptionError, match="raise --memory"):
-        tiling.side_for_memory(1_000_000, 100, 50)
+        tiling.sides_for_memory(1_000_000, 100, 50, (3000, 3000))
     with pytest.raises(OptionError):
-        tiling.side_for_memory(-5, 100, 0)
+        tiling.sides_for_memory(-5, 100, 0, (3000, 3000))
+
+
+@pytest.mark.parametrize(
+    ("size", "count"), [((1000, 1000), 1), ((1880, 1850), 4), ((1100, 900), 1), ((5000, 2501), 16)]
+)
+@pytest.mark.parametrize("multiple", [1, 4])
+def test_tiles_at_the_border_may_be_larger(size, count, multiple):
+    budget = 100_000_000
+    plan = tiling.tiles(*size, tiling.sides_for_memory(budget, 100, 50, size, multiple), 50, multiple)
+    assert max(tiling.pixels_read([tile]) for tile in plan) * 100 <= budget
+    squares = tiling.tiles(*size, int((budget / 100) ** 0.5) - 100, 50, multiple)
+    assert len(plan) <= len(squares)
+    assert tiling.pixels_read(plan) <= tiling.pixels_read(squares)
+    assert len(plan) <= count
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_tiles_abreast_come_in_order_and_share_the_cores(workers, monkeypatch):
+    monkeypatch.setattr(threads, "available_cores", lambda: 6)
+    picture = np.arange(60 * 70, dtype=np.float32).reshape(60, 70, 1)
+    begun, done, told = [], [], []
+
+    def function(window, tile):
+        begun.append(tile)
+        assert threads.cores() == 6 // workers
+        assert threads.spread(lambda row: row.sum(), window) == [row.sum() for row in window]
+        return -window
+
+    def write(tile, image):
+        done.append(tile)
+        assert len(begun) - len(done) < max(workers, 2)
+        np.testing.assert_array_equal(image, -picture[tile.inner])
+
+    tiling.map_tiles(
+        picture, function, write, side=16, halo=3, workers=workers, progress=lambda *step: told.append(step)
+    )
+    assert done == tiling.tiles(60, 70, 16, 3)
+    assert told == [(at, len(done)) for at in range(1, len(done) + 1)]
+    assert threads.cores() == 6
+
+
+def test_what_goes_wrong_in_a_tile_is_raised():
+    def function(window, tile):
+        raise OptionError("a tile")
+
+    with pytest.raises(OptionError, match="a tile"):
+        tiling.map_tiles(np.zeros((64, 64, 1)), function, lambda *_: None, side=16, halo=0, workers=2)
 
 
 def test_memory_in_use_is_plausible():

@@ -23,6 +23,7 @@ from unblur.methods import Method, Options
 from unblur.methods.guard import CELL, GRID, guard
 from unblur.physics import kernels
 from unblur.physics.blur import Blur
+from unblur.threads import cores
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -48,6 +49,10 @@ _WORTH_SAYING = 0.005
 
 #: Where more than this fell back, the blur that was found is not the picture's, and what is left of it does harm.
 _BEYOND = 0.8
+
+#: So many tiles are restored at a time, where there is more than one, unless that makes them smaller than the second
+#: number, or makes all together see so many times the pixels.
+_ABREAST, _LEAST, _WORTH_ABREAST = 2, 512, 1.25
 
 #: For each pixel of a tile, beside what the method takes: the window that it is given, and pages of large files.
 _BYTES_AROUND = 32
@@ -294,17 +299,28 @@ class Plan:
         if self.flexible:
             # Nobody asked for a budget: better a little over the default than no picture at all.
             room = max(room, bytes_per_pixel * (4 * tiling.SMALLEST_TILE + 2 * halo) ** 2)
-        side = row.side or tiling.side_for_memory(room, bytes_per_pixel, halo)
-        fell_back = 0.0
+        # A tile is to be checked in the very cells that the whole is.
+        multiple = math.lcm(row.multiple, GRID) if row.careful else row.multiple
+        size = pixels.shape[0], pixels.shape[1]
+        sides, workers = row.side or tiling.sides_for_memory(room, bytes_per_pixel, halo, size, multiple), 1
+        few = tiling.tiles(*size, sides, halo, multiple)
+        part = (room - row.fixed_bytes) // _ABREAST
+        # Steps that are too small for all cores, and those that take one only, leave the others idle.
+        large = len(few) > 1 and part > bytes_per_pixel * (_LEAST + 2 * halo) ** 2
+        if large and row.side is None and cores() >= _ABREAST:
+            smaller = tiling.sides_for_memory(part, bytes_per_pixel, halo, size, multiple)
+            many = tiling.tiles(*size, smaller, halo, multiple)
+            if tiling.pixels_read(many) < _WORTH_ABREAST * tiling.pixels_read(few):
+                sides, workers = smaller, _ABREAST
+        fallen: list[float] = []
 
         def one(window: NDArray[Any], tile: tiling.Tile) -> Image:
-            nonlocal fell_back
             before = from_array(window)
             local = blur.window(*tile.outer)
             after = row.run(before, local, options)
             if row.careful:
                 after, share = guard(before, after, local)
-                fell_back += share * (tile.bottom - tile.top) * (tile.right - tile.left)
+                fallen.append(share * (tile.bottom - tile.top) * (tile.right - tile.left))
             return after if self.strength == 1 else before + np.float32(self.strength) * (after - before)
 
         def write(tile: tiling.Tile, restored: Image) -> None:
@@ -312,10 +328,10 @@ class Plan:
             files.unload(output)
             files.unload(pixels)
 
-        # A tile is to be checked in the very cells that the whole is.
-        multiple = math.lcm(row.multiple, GRID) if row.careful else row.multiple
-        tiling.map_tiles(pixels, one, write, side=side, halo=halo, multiple=multiple, progress=progress)
-        return output, fell_back / (pixels.shape[0] * pixels.shape[1])
+        tiling.map_tiles(
+            pixels, one, write, side=sides, halo=halo, multiple=multiple, workers=workers, progress=progress
+        )
+        return output, sum(fallen) / (pixels.shape[0] * pixels.shape[1])
 
     def _room(self, pixels: NDArray[Any], output: NDArray[Any]) -> int:
         """Bytes that the tiles of a picture may take."""

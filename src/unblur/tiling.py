@@ -7,12 +7,14 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
 from unblur.errors import OptionError
 from unblur.image import Image
+from unblur.threads import abreast
 
 #: What a run may use where nothing else is said.
 DEFAULT_MEMORY = 1_500_000_000
@@ -58,20 +60,21 @@ class Tile(NamedTuple):
         )
 
 
-def tiles(height: int, width: int, side: int, halo: int, multiple: int = 1) -> list[Tile]:
-    """Cut a picture into tiles of at most `side` x `side` pixels that each see `halo` more on every side.
+def tiles(height: int, width: int, side: int | tuple[int, int], halo: int, multiple: int = 1) -> list[Tile]:
+    """Cut a picture into tiles of at most `side` (rows, columns, or both) that each see `halo` more on every side.
 
     The tiles are of nearly equal size and come row by row. At the picture's border a tile ends with the
     picture, so that whoever restores it treats the border as it would treat that of the whole. Tiles and
     what they see begin at multiples of `multiple`: a network that halves its input twice sees other pixels
     together when it starts one off. `side` is then rounded down, and `halo` up, to such a multiple.
     """
-    side, halo = max(side // multiple, 1) * multiple, -(-halo // multiple) * multiple
+    halo = -(-halo // multiple) * multiple
+    high, wide = (side, side) if isinstance(side, int) else side
     return [
         Tile(top, bottom, left, right, max(top - halo, 0), min(bottom + halo, height), max(left - halo, 0),
              min(right + halo, width))
-        for top, bottom in _cuts(height, side, multiple)
-        for left, right in _cuts(width, side, multiple)
+        for top, bottom in _cuts(height, high, multiple)
+        for left, right in _cuts(width, wide, multiple)
     ]  # fmt: skip
 
 
@@ -80,37 +83,73 @@ def map_tiles(
     function: Callable[[NDArray[Any], Tile], Image],
     write: Callable[[Tile, Image], None],
     *,
-    side: int,
+    side: int | tuple[int, int],
     halo: int,
     multiple: int = 1,
+    workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Call `function` on every tile of a picture and hand what it owns of the answer to `write`.
 
     picture: (H, W, C), any dtype. function: a window of the picture and its tile, to an image of the same
     height and width. The result is the one for the whole picture wherever `function` at a pixel depends on
-    nothing further away than `halo`. progress: called with tiles done and tiles in all.
+    nothing further away than `halo`. workers: so many tiles at a time, each on its part of the cores. progress: called
+    with tiles done and tiles in all.
     """
     plan = tiles(picture.shape[0], picture.shape[1], side, halo, multiple)
-    for done, tile in enumerate(plan, start=1):
-        write(tile, function(picture[tile.outer], tile)[tile.crop])
-        if progress is not None:
-            progress(done, len(plan))
+
+    def owned(tile: Tile) -> Image:
+        return function(picture[tile.outer], tile)[tile.crop]
+
+    with closing(abreast(owned, plan, workers)) as images:
+        for done, (tile, image) in enumerate(zip(plan, images, strict=True), start=1):
+            write(tile, image)
+            if progress is not None:
+                progress(done, len(plan))
 
 
-def side_for_memory(budget: int, bytes_per_pixel: int, halo: int) -> int:
-    """The largest side of a tile whose working set, halo included, stays within `budget` bytes.
+def pixels_read(plan: list[Tile]) -> int:
+    """Pixels of all tiles together, with what they see beside their own."""
+    return sum((tile.outer_bottom - tile.outer_top) * (tile.outer_right - tile.outer_left) for tile in plan)
 
+
+def sides_for_memory(
+    budget: int, bytes_per_pixel: int, halo: int, size: tuple[int, int], multiple: int = 1
+) -> tuple[int, int]:
+    """Height and width of the tiles of a picture of `size`, (H, W), whose working sets stay within `budget` bytes.
+
+    Those that see the fewest pixels twice; at the picture's borders there is no halo to be seen.
     Raises OptionError where not even the smallest useful tile fits.
     """
-    side = int((max(budget, 0) / bytes_per_pixel) ** 0.5) - 2 * halo
+    most, halo = max(budget, 0) // bytes_per_pixel, -(-halo // multiple) * multiple
+    side = int(most**0.5) - 2 * halo
     if side < SMALLEST_TILE:
         need = bytes_per_pixel * (SMALLEST_TILE + 2 * halo) ** 2
         raise OptionError(
             f"the memory budget is too small for this method: {max(budget, 0) / 1e6:.0f} MB are left for a tile and "
             f"{need / 1e6:.0f} MB are needed; raise --memory"
         )
-    return side
+    down, across = (_ways(length, side, halo, multiple) for length in size)
+    fitting = [
+        (sum(rows) * sum(columns), high, wide)
+        for high, rows in down
+        for wide, columns in across
+        if max(rows) * max(columns) <= most
+    ]
+    return min(fitting)[1:]
+
+
+def _ways(length: int, side: int, halo: int, multiple: int) -> list[tuple[int, list[int]]]:
+    """Ways to cut a length, into up to twice as many pieces as `side` makes: their size, and what each of them sees."""
+    counts = range(1, -2 * (-length // side) + 1)
+    sizes = {side, *(-(-length // (count * multiple)) * multiple for count in counts)}
+    return [
+        (
+            size,
+            [min(end + halo, length) - max(start - halo, 0) for start, end in _cuts(length, size, multiple)],
+        )
+        for size in sizes
+    ]
 
 
 def parse_memory(text: str | int | None) -> int:
@@ -151,8 +190,8 @@ def give_back() -> None:
 
 
 def _cuts(length: int, side: int, multiple: int) -> Iterator[tuple[int, int]]:
-    """Nearly equal pieces of at most `side`, cut at multiples of `multiple`."""
+    """Nearly equal pieces of at most `side`, rounded down to a multiple of `multiple`, cut at such multiples."""
     units = -(-length // multiple)
-    pieces = -(-units // (side // multiple))
+    pieces = -(-units // max(side // multiple, 1))
     edges = [min(units * piece // pieces * multiple, length) for piece in range(pieces + 1)]
     return itertools.pairwise(edges)

@@ -13,21 +13,21 @@ def test_the_picture_the_candidate_and_two_maps(rng, channels):
     image = rng.random((20, 31, channels)).astype(np.float32)
     kernel = kernels.gaussian(1.5)
     shown = guide(image, kernel, noise=0.01, border="unknown")
-    assert shown.shape == (20, 31, CHANNELS)
+    assert shown.shape == (CHANNELS, 20, 31)
     assert shown.dtype == np.float32
-    np.testing.assert_array_equal(shown[:, :, :3], np.broadcast_to(image, (20, 31, 3)))
+    np.testing.assert_array_equal(shown[:3], np.broadcast_to(image, (20, 31, 3)).transpose(2, 0, 1))
     candidate = total_variation(image, kernel, noise=0.01, border="unknown")
-    np.testing.assert_array_equal(shown[:, :, 3:6], np.broadcast_to(candidate, (20, 31, 3)))
-    np.testing.assert_allclose(shown[:, :, 6], 0.2, rtol=1e-6)
-    np.testing.assert_allclose(shown[:, :, 7], 1.5 * 2**0.5 / 10, rtol=1e-3)
+    np.testing.assert_array_equal(shown[3:6], np.broadcast_to(candidate, (20, 31, 3)).transpose(2, 0, 1))
+    np.testing.assert_allclose(shown[6], 0.2, rtol=1e-6)
+    np.testing.assert_allclose(shown[7], 1.5 * 2**0.5 / 10, rtol=1e-3)
 
 
 def test_without_a_kernel_the_candidate_is_the_picture(rng):
     image = rng.random((9, 8, 3)).astype(np.float32)
     shown = guide(image, None, noise=1.0)
-    np.testing.assert_array_equal(shown[:, :, 3:6], image)
-    assert (shown[:, :, 6] == 1).all()
-    assert (shown[:, :, 7] == 0).all()
+    np.testing.assert_array_equal(shown[3:6], image.transpose(2, 0, 1))
+    assert (shown[6] == 1).all()
+    assert (shown[7] == 0).all()
 
 
 def test_spread_is_that_of_the_family():

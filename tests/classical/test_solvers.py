@@ -128,9 +128,6 @@ def test_a_lopsided_kernel_is_not_turned_round(name, portrait):
 @every_solver
 def test_more_iterations_are_taken_at_their_word(name, photographed, kernel):
     solve = SOLVERS[name].function
-    assert np.array_equal(
-        solve(photographed, kernel), solve(photographed, kernel, iterations=SOLVERS[name].iterations)
-    )
     assert not np.array_equal(
         solve(photographed, kernel, iterations=2), solve(photographed, kernel, iterations=4)
     )
@@ -172,4 +169,3 @@ def test_halo_and_memory_grow_with_what_they_should():
     for solver in SOLVERS.values():
         assert solver.halo(25, None) > solver.halo(5, None) > 5
         assert 50 < solver.bytes_per_pixel < 500
-        assert solver.iterations >= 1

@@ -10,12 +10,28 @@ from unblur.classical.wiener import wiener
 from unblur.errors import OptionError
 from unblur.image import quantise
 from unblur.metrics import psnr
-from unblur.physics.convolve import gaussian_blur
-from unblur.physics.kernels import gaussian
+from unblur.physics.convolve import convolve, gaussian_blur
+from unblur.physics.kernels import gaussian, motion
 
 
 def wrapped(array):
     return np.pad(array, [(0, 0)] * (array.ndim - 2) + [(1, 1), (1, 1)], mode="wrap")
+
+
+def test_a_short_inverse_takes_fewer_iterations(astronaut, rng):
+    """And the few are as good as more: they begin with the linear restoration."""
+    sharp = astronaut[100:260, 100:300]
+    for kernel, noise, steps in ((gaussian(1.5), 0.005, 5), (motion(9, 20), 0.0, 8)):
+        blurred = convolve(sharp, kernel)
+        image = quantise(blurred + np.float32(noise) * rng.standard_normal(blurred.shape, np.float32))
+        found = {
+            count: total_variation(image, kernel, noise=noise or None, border="unknown", iterations=count)
+            for count in (None, 3, steps, 12)
+        }
+        np.testing.assert_array_equal(found[None], found[steps])
+        scores = {count: psnr(one, sharp, data_range=1) for count, one in found.items()}
+        assert scores[None] > scores[12] - 0.2
+        assert scores[3] > psnr(image, sharp, data_range=1) + 1
 
 
 def test_the_adjoint_is_the_adjoint(rng):

@@ -331,6 +331,16 @@ def test_kept_pictures_come_again_flipped(tiny: Make) -> None:
     assert all(same(a, b) for a, b in zip(taken[5:], begun, strict=True))
 
 
+def test_many_kept_pictures_are_made_in_processes(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = tiny(*GUIDED, "guide={kept=6}", "run.workers=2")
+    one_by_one = batches.build(recipe)[0]
+    expected = take(one_by_one, 3)
+    monkeypatch.setattr(batches, "_MANY", 6)
+    at_once = batches.build(recipe)[0]
+    assert all(same(a, b) for a, b in zip(take(at_once, 1), expected, strict=False))
+    assert len(at_once._kept) == 6
+
+
 def test_kept_pictures_are_shared_by_processes(tiny: Make) -> None:
     recipe = tiny(*GUIDED, "augment={}", "guide={kept=6}")
     whole = take(batches.build(recipe)[0], 3)

@@ -40,17 +40,6 @@ def test_the_true_kernel_brings_the_picture_nearer(blurred):
     assert errors[1] < errors[0] / 3
 
 
-def test_the_wiener_filter_may_make_the_candidate(blurred):
-    given, _ = blurred
-    blur = Blur("disk", {"radius": 2.0}, kernels.disk(2.0), noise=ROUNDING)
-    of = Guide(true=1, wrong=0, noise=0, border=0)
-    one, other = (
-        guided(given, [draw(blur)], of, MARGIN, solver=solver) for solver in ("wiener", "total-variation")
-    )
-    assert torch.equal(one[:, :3], other[:, :3])
-    assert not torch.equal(one[:, 3:6], other[:, 3:6])
-
-
 def test_a_network_with_more_candidates_is_shown_the_same_one_again(blurred):
     given, _ = blurred
     blur = Blur("disk", {"radius": 2.0}, kernels.disk(2.0), noise=ROUNDING)

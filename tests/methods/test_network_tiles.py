@@ -94,7 +94,7 @@ def picture(rng: np.random.Generator, height: int, width: int, channels: int = 3
 
 
 def by_tiles(monkeypatch, side: int, image: np.ndarray, file: Path) -> np.ndarray:
-    monkeypatch.setattr(tiling, "side_for_memory", lambda *_: side)
+    monkeypatch.setattr(tiling, "sides_for_memory", lambda *_: side)
     return unblur.restore(image, method=str(file)).image
 
 

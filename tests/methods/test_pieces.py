@@ -5,10 +5,14 @@ import pytest
 from scipy import ndimage
 
 from unblur import models
+from unblur.classical.guide import guide
+from unblur.image import quantise
 from unblur.methods import pieces
 from unblur.methods.network import open_backend
 from unblur.methods.pieces import run_in_pieces
 from unblur.models.weights import SHIPPED
+from unblur.physics.convolve import convolve
+from unblur.physics.kernels import disk
 
 
 class Averages:
@@ -27,26 +31,24 @@ def small(monkeypatch):
     monkeypatch.setattr(pieces, "_SIDE", 64)
 
 
-def whole(planes):
-    return lambda rows, columns: planes[:, rows, columns]
-
-
 @pytest.mark.parametrize("size", [(64, 64), (132, 200), (68, 300)])
 def test_pieces_make_the_whole(small, rng, size):
     card = models.card("unblur-m")
-    planes = rng.random((4, *size)).astype(np.float32)
+    planes = rng.random((8, *size)).astype(np.float32)
     backend = Averages()
-    restored = run_in_pieces(backend, card, whole(planes), size)
-    np.testing.assert_allclose(restored, Averages().run(planes[None])[0], atol=1e-5)
+    restored = run_in_pieces(backend, card, planes)
+    np.testing.assert_allclose(restored, Averages().run(planes[None])[0].transpose(1, 2, 0), atol=1e-5)
     assert all(side % card.size_multiple == 0 for shape in backend.shapes for side in shape)
-    assert max(max(shape) for shape in backend.shapes) <= 64 + 2 * 24
+    assert max(max(shape) for shape in backend.shapes) <= 64 + 2 * 32
 
 
-@pytest.mark.parametrize("noise", [1 / 255, 10 / 255])
+@pytest.mark.parametrize("noise", [0.0, 10 / 255])
 def test_what_is_not_shared_hardly_matters(small, astronaut, rng, noise):
     backend = open_backend(SHIPPED / "unblur-m.onnx")
-    planes = astronaut[:160, :160].transpose(2, 0, 1)
-    planes = planes + np.float32(noise) * rng.standard_normal(planes.shape, np.float32)
-    shown = np.concatenate([planes, np.full_like(planes[:1], noise)])
-    restored = run_in_pieces(backend, backend.card, whole(shown), (160, 160))
-    assert np.abs(restored - backend.run(shown[None])[0]).max() < 0.15 / 255
+    blurred = convolve(astronaut[:192, :192], disk(2.2))
+    image = quantise(blurred + np.float32(noise) * rng.standard_normal(blurred.shape, np.float32))
+    shown = guide(image, disk(2.2), noise=noise, border="unknown")
+    restored = run_in_pieces(backend, backend.card, shown)
+    difference = np.abs(restored - backend.run(shown[None])[0].transpose(1, 2, 0))
+    assert difference.max() < 0.7 / 255
+    assert np.quantile(difference, 0.999) < 0.15 / 255

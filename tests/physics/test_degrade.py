@@ -17,9 +17,7 @@ from unblur.physics.degrade import DEGRADATIONS, Draw, degrade, get, reference
 from unblur.physics.kernels import gaussian
 from unblur.physics.varying import blur_image
 
-GAUSSIANS = [
-    name for name in DEGRADATIONS if name not in ("mixed-u8", "uniform-u8", "white-noise-f32", "sharp")
-]
+GAUSSIANS = [name for name in DEGRADATIONS if name not in ("mixed-u8", "uniform-u8", "sharp")]
 EIGHT_BITS = [name for name in DEGRADATIONS if "f32" not in name]
 
 
@@ -52,9 +50,8 @@ class TestEveryDegradation:
             found, draw = degrade(image, name, seed=5, index=index)
             assert found.shape == shape
             assert found.dtype == np.float32
-            if name != "white-noise-f32":
-                assert found.min() >= -1e-6
-                assert found.max() <= 1 + 1e-6
+            assert found.min() >= -1e-6
+            assert found.max() <= 1 + 1e-6
             assert draw.degradation == name
 
     @pytest.mark.parametrize("name", DEGRADATIONS)
@@ -134,21 +131,6 @@ class TestEveryDegradation:
     def test_negative_seeds_are_refused(self, seed, index):
         with pytest.raises(OptionError):
             degrade(np.zeros((8, 8, 3), np.float32), "sharp", seed, index)
-
-
-class TestWhiteNoise:
-    def test_has_the_deviation_that_was_drawn(self):
-        picture = np.full((128, 128, 3), 0.5, np.float32)
-        found = [degrade(picture, "white-noise-f32", 0, index) for index in range(200)]
-        spreads = np.array([(image - picture).std() / draw.noise for image, draw in found])
-        assert np.abs(spreads - 1).max() < 0.02
-        assert all(draw.blur.noise == draw.noise for _, draw in found)
-        noises = 255 * np.array([draw.noise for _, draw in found])
-        assert 0.4 <= noises.min() < 0.6
-        assert 30 < noises.max() <= 50
-        assert np.median(noises) == pytest.approx(
-            math.sqrt(0.4 * 50), rel=0.4
-        )  # equally often in every octave
 
 
 class TestPublishedBlurs:

@@ -191,9 +191,9 @@ def _fits(card: ModelCard, suite: Suite) -> bool:
 
 
 def _sees_a_blur(network: str) -> bool:
-    """Whether a network is shown a deconvolution, or is part of one; of a file only its own run would tell."""
+    """Whether a network is shown a deconvolution; of a file only its own run would tell."""
     card = cards().get(network)
-    return card is not None and card.role in ("guided", "denoiser")
+    return card is not None and card.role == "guided"
 
 
 def _is_solver(row: Method) -> bool:

@@ -39,14 +39,12 @@ class SolverFunction(Protocol):
 class Solver:
     """A way to invert a known kernel.
 
-    function: the solver. iterations: how many it takes by default. halo: pixels around a tile that it has to
-    see, by kernel size and iterations (None for the default), for the tile to agree with the whole image to a
-    tenth of an 8-bit grey level, the statistics being shared. bytes_per_pixel: peak working memory for each
-    pixel of an RGB tile.
+    function: the solver. halo: pixels around a tile that it has to see, by kernel size and iterations (None for the
+    default), for the tile to agree with the whole image to a tenth of an 8-bit grey level, the statistics being shared.
+    bytes_per_pixel: peak working memory for each pixel of an RGB tile.
     """
 
     function: SolverFunction
-    iterations: int
     halo: Callable[[int, int | None], int]
     bytes_per_pixel: int
 
@@ -57,7 +55,7 @@ def _reach(size: int, iterations: int | None) -> int:
 
 
 SOLVERS: dict[str, Solver] = {
-    "richardson-lucy": Solver(_rl.richardson_lucy, _rl.ITERATIONS, _reach, 160),
-    "wiener": Solver(_wiener.wiener, _wiener.ITERATIONS, _reach, 160),
-    "total-variation": Solver(_tv.total_variation, _tv.ITERATIONS, _reach, _tv.bytes_per_pixel(3)),
+    "richardson-lucy": Solver(_rl.richardson_lucy, _reach, 160),
+    "wiener": Solver(_wiener.wiener, _reach, 160),
+    "total-variation": Solver(_tv.total_variation, _reach, _tv.bytes_per_pixel(3)),
 }

@@ -6,8 +6,11 @@ Physics brings back what the kernel tells; the network cleans up what physics le
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from unblur.classical import SOLVERS, Continuation, Statistics
+from unblur.classical.canvas import Continuation
+from unblur.classical.prior import Statistics
+from unblur.classical.total_variation import total_variation
 from unblur.image import Image
 from unblur.physics.blur import Kernel
 
@@ -25,30 +28,23 @@ def guide(
     noise: float,
     border: Continuation = "auto",
     statistics: Statistics | None = None,
-    solver: str = "total-variation",
     candidate: Image | None = None,
-) -> Image:
+) -> NDArray[np.float32]:
     """The channels that a guided network takes.
 
-    Shape: (H, W, C) in, C 1 or 3, (H, W, 8) out; grey is shown as colour. kernel: None where the blur is
+    Shape: (H, W, C) in, C 1 or 3, (8, H, W) out; grey is shown as colour. kernel: None where the blur is
     unknown; then the candidate is the picture itself. noise: standard deviation in [0, 1]
-    units. border, statistics: as of the solver, total variation or the Wiener filter, that makes the candidate.
+    units. border, statistics: as of total variation, which makes the candidate.
     candidate: where another deconvolution has made it already.
     Raises ImageError, KernelError or OptionError.
     """
-    shown = np.empty((*image.shape[:2], CHANNELS), np.float32)
-    shown[:, :, :3] = image
-    shown[:, :, 6] = min(noise / _NOISE, 1.0)
-    if kernel is None:
-        shown[:, :, 3:6] = image
-        shown[:, :, 7] = 0.0
-    else:
-        if candidate is None:
-            fitted = {"statistics": statistics}
-            solve = SOLVERS[solver].function
-            candidate = solve(image, kernel, noise=noise, iterations=None, border=border, **fitted)
-        shown[:, :, 3:6] = candidate
-        shown[:, :, 7] = min(spread(kernel) / _SPREAD, 1.0)
+    if kernel is not None and candidate is None:
+        candidate = total_variation(image, kernel, noise=noise, border=border, statistics=statistics)
+    shown = np.empty((CHANNELS, *image.shape[:2]), np.float32)
+    shown[:3] = image.transpose(2, 0, 1)
+    shown[3:6] = shown[:3] if candidate is None else candidate.transpose(2, 0, 1)
+    shown[6] = min(noise / _NOISE, 1.0)
+    shown[7] = 0.0 if kernel is None else min(spread(kernel) / _SPREAD, 1.0)
     return shown
 
 

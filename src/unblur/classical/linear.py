@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from unblur.classical.canvas import Canvas, Planes, Spectrum, in_strips, irfft, rfft
+from unblur.classical.canvas import Canvas, Planes, Spectrum, in_strips, irfft, power, rfft
 
 #: How much stronger the prior is at first. It starts from what little the blur has not touched, and lets finer
 #: detail in as the scene beyond the border comes to fit.
@@ -25,8 +25,13 @@ def filter_linear(canvas: Canvas, planes: Planes, ratio: Planes) -> Spectrum:
     planes: (C, H', W'). ratio and result: (C, H', W' // 2 + 1).
     """
     spectrum = rfft(planes)
-    spectrum *= canvas.transfer.conj()
-    spectrum /= np.maximum(np.square(np.abs(canvas.transfer)) + ratio, np.finfo(ratio.dtype).tiny)
+
+    def divide(rows: slice) -> None:
+        one, transfer = spectrum[:, rows], canvas.transfer[rows]
+        one *= transfer.conj()
+        one /= np.maximum(power(transfer) + ratio[:, rows], np.finfo(ratio.dtype).tiny)
+
+    in_strips(divide, spectrum, 6)
     return spectrum
 
 
@@ -39,7 +44,7 @@ def solve_linear(canvas: Canvas, planes: Planes, ratio: Planes, steps: int) -> S
     if canvas.known:
         return filter_linear(canvas, planes, ratio)
     transfer, back = canvas.transfer, canvas.transfer.conj()
-    passed, least = np.square(np.abs(transfer)), np.finfo(ratio.dtype).tiny
+    passed, least = power(transfer), np.finfo(ratio.dtype).tiny
     x = filter_linear(canvas, planes, ratio.dtype.type(_CAUTION) * ratio)
     point, blurred = x.copy(), np.empty_like(x)
 

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from unblur.classical.canvas import Canvas, Planes, make_canvas, noise_level, rfft
+from unblur.classical.canvas import Canvas, Planes, in_strips, make_canvas, noise_level, power, rfft
 from unblur.errors import OptionError
 from unblur.image import Image
 from unblur.physics.blur import Kernel
@@ -86,14 +86,24 @@ def decorrelate(planes: Planes) -> NDArray[np.float64]:
 def count_edged(laws: tuple[PowerLaw, ...]) -> int:
     """How many of the decorrelated colours, the strongest, have strong edges; the others are smooth."""
     powers = [law.scale * _EDGES**-law.exponent for law in laws]
-    return sum(1 for _ in takewhile(lambda power: power >= _EDGED * powers[0], powers))
+    return sum(1 for _ in takewhile(lambda one: one >= _EDGED * powers[0], powers))
 
 
 def rotate(rotation: NDArray[np.float64], planes: Planes) -> Planes:
     """Planes (C, H, W) in the colour space of `rotation`. Raises OptionError for another number of colours."""
     if len(rotation) != len(planes):
         raise OptionError(f"statistics of {len(rotation)} colours do not fit an image of {len(planes)}")
-    return np.tensordot(rotation.astype(planes.dtype), planes, axes=1)
+    turned = np.empty_like(planes)
+    weights = rotation.astype(planes.dtype)
+
+    def turn(rows: slice) -> None:
+        for one, row in zip(turned[:, rows], weights, strict=True):
+            np.multiply(planes[0, rows], row[0], out=one)
+            for plane, weight in zip(planes[1:, rows], row[1:], strict=True):
+                one += weight * plane
+
+    in_strips(turn, planes, 3)
+    return turned
 
 
 def frequencies(grid: tuple[int, int]) -> NDArray[np.float64]:
@@ -119,15 +129,15 @@ def fit_power_laws(canvas: Canvas, planes: Planes, noise: float) -> list[PowerLa
         mean: NDArray[np.float64] = sums[full] / terms[full]
         return mean
 
-    passed, middle = means(np.square(np.abs(canvas.transfer))), np.log(means(f))
+    passed, middle = means(power(canvas.transfer)), np.log(means(f))
     laws = []
     for plane in planes:
-        power = means(np.square(np.abs(rfft(plane)))) / pixels
-        clear = (power > _AUDIBLE * noise**2) & (passed > _PASSED)
+        seen = means(power(rfft(plane))) / pixels
+        clear = (seen > _AUDIBLE * noise**2) & (passed > _PASSED)
         if not clear.any():
             laws.append(PowerLaw(max(float(plane.var()), noise**2) * _FLATTEST, _EXPONENT))
             continue
-        sharp = np.log((power[clear] - noise**2) / passed[clear])
+        sharp = np.log((seen[clear] - noise**2) / passed[clear])
         if clear.sum() >= _FEWEST_RINGS:
             exponent = float(np.clip(-np.polyfit(middle[clear], sharp, 1)[0], 1.0, 5.0))
         else:
@@ -146,25 +156,30 @@ def half_weights(grid: tuple[int, int]) -> NDArray[np.float32]:
     return weights
 
 
-def gradient_power(grid: tuple[int, int]) -> NDArray[np.float64]:
+def gradient_power(grid: tuple[int, int]) -> NDArray[np.float32]:
     """Squared magnitude of the forward differences at each frequency; its square is the Laplacian's.
 
     Shape: (H, W // 2 + 1).
     """
-    down, right = scipy.fft.fftfreq(grid[0])[:, None], scipy.fft.rfftfreq(grid[1])
-    return 4 - 2 * np.cos(2 * np.pi * down) - 2 * np.cos(2 * np.pi * right)
+    # As squares of sines, which float32 holds to its last digit also where they are small.
+    down, right = (
+        np.square(2 * np.sin(np.pi * f)).astype(np.float32)
+        for f in (scipy.fft.fftfreq(grid[0])[:, None], scipy.fft.rfftfreq(grid[1]))
+    )
+    total: NDArray[np.float32] = down + right
+    return total
 
 
 def expected_energy(
-    ratio: NDArray[np.floating[Any]], power: NDArray[np.float64], grid: tuple[int, int]
+    ratio: NDArray[np.floating[Any]], passed: NDArray[np.float32], grid: tuple[int, int]
 ) -> NDArray[np.float64]:
-    """Mean square of each sharp plane under a filter of that `power`, in units of the noise's.
+    """Mean square of each sharp plane under a filter, in units of the noise's.
 
-    ratio: noise to signal, (C, H, W // 2 + 1). power: the filter's squared magnitude, without a mean.
+    ratio: noise to signal, (C, H, W // 2 + 1). passed: the filter's squared magnitude, without a mean.
     Shape of the result: (C, 1, 1).
     """
-    signal = np.divide(power, ratio, out=np.zeros(ratio.shape), where=ratio > 0)
-    sums = (signal @ half_weights(grid)).sum(axis=1) / (grid[0] * grid[1])
+    signal = np.divide(passed, ratio, out=np.zeros(ratio.shape, np.float32), where=ratio > 0)
+    sums = (signal @ half_weights(grid)).sum(axis=1, dtype=np.float64) / (grid[0] * grid[1])
     energy: NDArray[np.float64] = np.maximum(sums, np.finfo(np.float32).tiny)[:, None, None]
     return energy
 
@@ -177,8 +192,12 @@ def noise_to_signal(laws: tuple[PowerLaw, ...], noise: float, grid: tuple[int, i
     with np.errstate(divide="ignore"):
         octaves = np.log2(frequencies(grid).astype(np.float32))
     ratio = np.empty((len(laws), *octaves.shape), np.float32)
-    for plane, law in zip(ratio, laws, strict=True):
-        np.multiply(octaves, np.float32(law.exponent), out=plane)
-        plane += np.float32(math.log2(noise**2 / law.scale))
-        np.exp2(plane, out=plane)
+
+    def fill(rows: slice) -> None:
+        for plane, law in zip(ratio[:, rows], laws, strict=True):
+            np.multiply(octaves[rows], np.float32(law.exponent), out=plane)
+            plane += np.float32(math.log2(noise**2 / law.scale))
+            np.exp2(plane, out=plane)
+
+    in_strips(fill, ratio, 2)
     return ratio

@@ -40,7 +40,15 @@ def has_room(canvas: Canvas, prior: Prior) -> bool:
         return False
     high, wide = canvas.grid
     down, right = (n - m + 2 * (seen + margin) for n, m in zip(canvas.grid, canvas.size, strict=True))
-    return down * wide + right * high < _WORTH * high * wide and _beyond(canvas, prior, seen) < _FAR
+    return down * wide + right * high < _WORTH * high * wide and is_near(canvas, prior)
+
+
+def is_near(canvas: Canvas, prior: Prior) -> bool:
+    """Whether the inverse filter sees no further than strips along the borders would.
+
+    prior: noise to signal on a grid, (H', W') to (C, H', W' // 2 + 1).
+    """
+    return _beyond(canvas, prior, _margins(canvas)[1]) < _FAR
 
 
 def _beyond(canvas: Canvas, prior: Prior, distance: int) -> float:

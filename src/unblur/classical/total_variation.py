@@ -26,6 +26,7 @@ from unblur.classical.canvas import (
     irfft,
     make_canvas,
     noise_level,
+    power,
     rfft,
 )
 from unblur.classical.linear import solve_colours
@@ -38,7 +39,7 @@ from unblur.classical.prior import (
     noise_to_signal,
     rotate,
 )
-from unblur.classical.rim import Rim, has_room, solve_beyond
+from unblur.classical.rim import Rim, has_room, is_near, solve_beyond
 from unblur.errors import OptionError
 from unblur.image import Image
 from unblur.physics.blur import Kernel
@@ -46,7 +47,9 @@ from unblur.physics.blur import Kernel
 Fields = NDArray[np.float32]
 """Differences of planes: right, down, twice right, twice down, and across. Shape: (5, C, H', W')."""
 
-ITERATIONS = 8
+#: So many for an inverse filter that reaches far; the second number suffices where it does not: there, they begin with
+#: the linear restoration, whereas a filter that reaches far brings much of what is wrong at the border along.
+ITERATIONS, _OF_NEAR = 8, 5
 
 #: The prior's weight by the share of frequencies that survive noise and blur, scale * share ** power: fitted to
 #: where restoration is best, over Gaussians, disks and lines, and noises from rounding to 0.03.
@@ -55,13 +58,14 @@ _WEIGHT_SCALE, _WEIGHT_POWER = 1.05, 0.75
 #: Penalty of the splitting of an unknown border, in units of the data term.
 _DATA_PENALTY = 0.15
 
-#: The linear start: steps, and how much stronger than it is the noise is taken to be.
+#: The linear start: steps, and how much stronger than it is the noise is taken to be, for a filter that reaches far
+#: and time to make up for it.
 _START_STEPS, _START_NOISE = 20, 10.0
 
 
 def bytes_per_pixel(edged: int) -> int:
     """Peak working memory for each pixel of an RGB image, so many of whose decorrelated colours have strong edges."""
-    return 110 + 70 * edged
+    return 55 + 75 * edged
 
 
 def total_variation(
@@ -77,37 +81,11 @@ def total_variation(
     """Restore with the least total variation that explains the image.
 
     Shape: (H, W, C), kept; result within [0, 1]. `noise`: standard deviation in [0, 1] units, rounding to 8
-    bits where not given. `iterations`: 8. `weight`: of the prior; the default restores best where `noise`
-    is right. `statistics`: of the whole image, where this is a tile.
+    bits where not given. `iterations`: 8, or 5 where the inverse filter is short. `weight`: of the prior; the default
+    restores best where `noise` is right. `statistics`: of the whole image, where this is a tile.
     Raises ImageError, KernelError or OptionError.
     """
-    canvas, planes = solve(
-        image,
-        kernel,
-        noise=noise,
-        iterations=iterations,
-        border=border,
-        weight=weight,
-        statistics=statistics,
-    )
-    return canvas.image(planes)
-
-
-def solve(
-    image: Image,
-    kernel: Kernel,
-    *,
-    noise: float | None,
-    iterations: int | None = None,
-    border: Continuation,
-    weight: float = 1.0,
-    statistics: Statistics | None,
-) -> tuple[Canvas, Planes]:
-    """As `total_variation`, with what lies beyond the image's border, and not limited to [0, 1].
-
-    Shape: (H, W, C) in; the canvas and (C, H', W') on it out.
-    """
-    noise, steps = max(noise_level(noise), FLOAT32_NOISE), count(iterations, ITERATIONS)
+    noise = max(noise_level(noise), FLOAT32_NOISE)
     if not weight > 0:
         raise OptionError(f"weight: expected a positive number, got {weight}")
     canvas = make_canvas(image, kernel, border, noise)
@@ -115,10 +93,13 @@ def solve(
     planes = rotate(rotation, canvas.planes)
     ratio = noise_to_signal(laws, noise, canvas.grid)
     edged = count_edged(laws)
+    near = canvas.known or is_near(canvas, lambda grid: noise_to_signal(laws, noise, grid))
+    steps = count(iterations, _OF_NEAR if near else ITERATIONS)
+    stronger = np.float32(1 if near or steps < ITERATIONS else _START_NOISE)
 
     def prior(grid: tuple[int, int]) -> Planes:
         start = ratio.copy() if grid == canvas.grid else noise_to_signal(laws, noise, grid)
-        start[:edged] *= _START_NOISE
+        start[:edged] *= stronger
         return start
 
     # What lies beyond a large picture is looked for by itself; else that takes as long as all the rest.
@@ -133,14 +114,15 @@ def solve(
     seen, ratio, spectrum = planes[:edged], ratio[:edged], spectrum[:edged]
     first = gradient_power(canvas.grid)
     second = np.square(first)
-    energies = [noise**2 * expected_energy(ratio, power, canvas.grid) for power in (first, second)]
-    passed = np.square(np.abs(canvas.transfer))
+    energies = [noise**2 * expected_energy(ratio, gains, canvas.grid) for gains in (first, second)]
+    passed = power(canvas.transfer)
     surviving = float((passed / np.maximum(passed + ratio[0], np.finfo(np.float32).tiny)).mean())
     pull = noise**2 * weight * _WEIGHT_SCALE * surviving**_WEIGHT_POWER
     outside = None if canvas.known or rim else _Outside(canvas, seen)
     trust = _DATA_PENALTY if outside else 1
-    denominator = trust * passed + pull * (first / energies[0] + second / energies[1])
-    denominator = denominator.astype(np.float32)
+    denominator = np.float32(trust) * passed
+    for gains, energy in ((first, energies[0]), (second, energies[1])):
+        denominator = denominator + (pull / energy).astype(np.float32) * gains
 
     differences = _Differences(seen.shape, energies, pull)
     data: Spectrum
@@ -158,7 +140,7 @@ def solve(
             rim.pull(pulled)
         spectrum = _solved(rfft(pulled), data, denominator)
     planes[:edged] = irfft(spectrum, canvas.grid)
-    return canvas, rotate(rotation.T, planes)
+    return canvas.image(rotate(rotation.T, planes))
 
 
 def _solved(spectrum: Spectrum, data: Spectrum, denominator: Planes) -> Spectrum:

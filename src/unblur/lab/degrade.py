@@ -126,9 +126,6 @@ def _general(target: Tensor, draws: Sequence[Draw]) -> tuple[Tensor, Tensor]:
     for i, draw in enumerate(draws):
         if draw.degradation == "sharp":
             continue
-        if draw.degradation == "white-noise-f32":
-            blurred[i] = _tensor(named.get(draw.degradation).apply(_image(blurred[i]), draw))
-            continue
         if draw.exposure != 1:
             target[i] = _eight_bits(target[i] * draw.exposure)
             blurred[i] *= draw.exposure

@@ -34,13 +34,12 @@ def guided(
     of: Guide,
     margin: int,
     *,
-    solver: str = "total-variation",
     channels: int = CHANNELS,
 ) -> Tensor:
     """The channels of `unblur.classical.guide` for each degraded picture, its margin cut off.
 
     Shape: float32 (N, 3, H, W) in, (N, channels, H - 2 margin, W - 2 margin) out. What is random follows from the draw.
-    solver: what makes the candidates. channels: as of the network; with more candidates than one, what is shown of a
+    channels: as of the network; with more candidates than one, what is shown of a
     thumbnail is what `unblur.methods.guided` shows.
     """
     shown = []
@@ -56,10 +55,11 @@ def guided(
         kernel = _kernel(draw.blur, image.shape, of, rng)
         if kernel is None or rng.random() < of.border:
             within = np.ascontiguousarray(image[cut, cut])
-            one = guide(within, kernel, noise=noise, border="unknown", solver=solver)
+            one = guide(within, kernel, noise=noise, border="unknown")
         else:
-            one = guide(image, kernel, noise=noise, border="unknown", solver=solver)[cut, cut]
-        shown.append(widened(one, channels).transpose(2, 0, 1))
+            one = guide(image, kernel, noise=noise, border="unknown")
+            one = one[:, cut, cut]
+        shown.append(widened(one, channels))
     return torch.from_numpy(np.stack(shown)).to(degraded.device)
 
 
@@ -67,7 +67,7 @@ def _thumbnail(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """What a network is shown of a thumbnail under a Gaussian: what it will be in use, with the errors of estimates."""
     found = likely_gaussian(image)
     kernel = found.kernel if found and found.sure else None
-    return guide_thumbnail(image, kernel, found.noise if found else ROUNDING_NOISE).transpose(2, 0, 1)
+    return guide_thumbnail(image, kernel, found.noise if found else ROUNDING_NOISE)
 
 
 def _kernel(blur: Blur, shape: tuple[int, ...], of: Guide, rng: np.random.Generator) -> Kernel | None:

@@ -8,7 +8,6 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from unblur.classical import SOLVERS
 from unblur.classical.guide import CHANNELS, guide, spread
 from unblur.classical.total_variation import total_variation
 from unblur.estimate import estimate_blur
@@ -37,9 +36,11 @@ def method(backend: Backend, card: ModelCard, source: str) -> Method:
         find=estimate_blur,
         run=partial(run, backend, card),
         halo=partial(_halo, card),
-        # What it is shown, before and after the solver made it.
-        bytes_per_pixel=SOLVERS[card.candidate].bytes_per_pixel + 4 * card.channels,
-        fixed_bytes=card.bytes_per_pixel * PIXELS,
+        # What it is shown takes less than total variation did to make it.
+        bytes_per_pixel=classical.TOTAL_VARIATION.bytes_per_pixel,
+        bytes_with=classical.total_variation_bytes,
+        # ONNX Runtime holds activations twice, the second time in the order that its convolutions take.
+        fixed_bytes=2 * card.bytes_per_pixel * PIXELS,
         prepare=classical.prepare,
         multiple=card.size_multiple,
         models=(source,),
@@ -60,19 +61,16 @@ def run(backend: Backend, card: ModelCard, image: Image, blur: Blur, options: Op
     height, width, channels = image.shape
     shown = _show(image, blur, options, card)
     rows, columns = (-side % card.size_multiple for side in (height, width))
-    shown = pad(shown, (0, rows, 0, columns), "reflect101")
-
-    def show(down: slice, across: slice) -> NDArray[np.float32]:
-        return np.ascontiguousarray(shown[down, across].transpose(2, 0, 1))
-
+    if rows or columns:
+        shown = pad(shown.transpose(1, 2, 0), (0, rows, 0, columns), "reflect101").transpose(2, 0, 1)
     if max(height, width) <= LARGEST:  # where finding the blur takes longer
-        planes = _run_turned(backend, show(slice(None), slice(None)))
+        restored = _run_turned(backend, shown).transpose(1, 2, 0)
     else:
-        planes = run_in_pieces(backend, card, show, (height + rows, width + columns))
-    restored = planes[:, :height, :width].transpose(1, 2, 0)
+        restored = run_in_pieces(backend, card, shown)
+    restored = restored[:height, :width]
     if channels == 1:
         restored = restored.mean(axis=2, keepdims=True)
-    return np.clip(restored, 0, 1)
+    return np.clip(restored, 0, 1, order="C")
 
 
 def _run_turned(backend: Backend, shown: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -92,12 +90,12 @@ def _run_turned(backend: Backend, shown: NDArray[np.float32]) -> NDArray[np.floa
     return mean
 
 
-def guide_thumbnail(image: Image, kernel: Kernel | None, noise: float) -> Image:
+def guide_thumbnail(image: Image, kernel: Kernel | None, noise: float) -> NDArray[np.float32]:
     """The channels of `guide` for a thumbnail under a Gaussian, and three more candidates.
 
     The first is that of the cosine transform. The others: total variation's result, which knows edges, and those
     of a narrower and of a wider Gaussian, so that a network can see by their ringing which way an estimate is wrong.
-    Shape: (H, W, C) in, sides of 3 to 64 pixels; (H, W, 17) out. kernel: None where the blur is unknown; then
+    Shape: (H, W, C) in, sides of 3 to 64 pixels; (17, H, W) out. kernel: None where the blur is unknown; then
     all of them are the picture. noise: standard deviation in [0, 1] units.
     """
     if kernel is None:
@@ -107,21 +105,21 @@ def guide_thumbnail(image: Image, kernel: Kernel | None, noise: float) -> Image:
     right, *others = cosine_candidates(image, (kernel, narrower, wider), noise)
     shown = widened(guide(image, kernel, noise=noise, candidate=right), CANDIDATES)
     for place, other in enumerate((total_variation(image, kernel, noise=noise), *others)):
-        shown[:, :, CHANNELS + 3 * place : CHANNELS + 3 * (place + 1)] = other
+        shown[CHANNELS + 3 * place : CHANNELS + 3 * (place + 1)] = other.transpose(2, 0, 1)
     return shown
 
 
-def widened(shown: Image, channels: int) -> Image:
+def widened(shown: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
     """What a network with more candidates is shown where there is one only."""
-    more = (channels - shown.shape[2]) // 3
-    return np.concatenate([shown, *[shown[:, :, 3:6]] * more], axis=2)
+    more = (channels - len(shown)) // 3
+    return np.concatenate([shown, *[shown[3:6]] * more]) if more else shown
 
 
-def _show(image: Image, blur: Blur, options: Options, card: ModelCard) -> Image:
-    """What the network sees; of a blur that varies, the mixture of what its parts would give."""
+def _show(image: Image, blur: Blur, options: Options, card: ModelCard) -> NDArray[np.float32]:
+    """What the network sees, (C, H, W); of a blur that varies, the mixture of what its parts would give."""
     blurs = [part for part in blur.parts if part.where is not None] or [blur]
     noise = blur.noise or 0.0
-    shown: Image | None = None
+    shown: NDArray[np.float32] | None = None
     for one in blurs:
         if (
             card.channels == CANDIDATES
@@ -137,12 +135,11 @@ def _show(image: Image, blur: Blur, options: Options, card: ModelCard) -> Image:
                 noise=noise,
                 border=options.border,
                 statistics=options.statistics,
-                solver=card.candidate,
             )
             part = widened(alone, card.channels)
         if len(blurs) > 1:
             assert one.where is not None
-            part *= one.where[:, :, None]
+            part *= one.where
         shown = part if shown is None else shown + part
     assert shown is not None
     return shown
@@ -150,4 +147,4 @@ def _show(image: Image, blur: Blur, options: Options, card: ModelCard) -> Image:
 
 def _halo(card: ModelCard, blur: Blur, options: Options) -> int:
     assert card.halo is not None
-    return card.halo + classical.halo(card.candidate, blur, options)
+    return card.halo + classical.halo("total-variation", blur, options)

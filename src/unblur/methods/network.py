@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from unblur.errors import FileError, OptionError
 from unblur.image import Image
-from unblur.methods import guided, plugged
+from unblur.methods import guided
 from unblur.methods.base import Method, Options
 from unblur.models import ModelCard, cards, find_weights
 from unblur.physics.blur import Blur
@@ -83,8 +83,6 @@ def _load(path: Path, chosen: str, _stamp: int) -> Method:
     card = backend.card
     if card.role == "guided":
         return guided.method(backend, card, str(path))
-    if card.role == "denoiser":
-        return plugged.method(backend, card, str(path))
     if card.role != "restorer":
         raise OptionError(f"{card.name} does not restore pictures; it is of the kind {card.role!r}")
     side = card.fixed_size[0] if card.fixed_size else None

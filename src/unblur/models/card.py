@@ -14,11 +14,10 @@ import pydantic
 
 from unblur.errors import FileError, OptionError
 
-Role: TypeAlias = Literal["restorer", "guided", "denoiser", "estimator", "discriminator"]
-Candidate: TypeAlias = Literal["total-variation", "wiener"]
+Role: TypeAlias = Literal["restorer", "guided", "estimator", "discriminator"]
 
 #: The roles of networks whose result is a picture.
-PICTURES: frozenset[Role] = frozenset(("restorer", "guided", "denoiser"))
+PICTURES: frozenset[Role] = frozenset(("restorer", "guided"))
 
 
 class _Facts(pydantic.BaseModel):
@@ -44,9 +43,7 @@ class ModelCard(_Facts):
 
     Every network takes (N, `channels`, H, W) float32 in `input_range`; a restorer gives the same shape in
     `output_range`, not clamped; a guided one, shown the 8 channels of `unblur.classical.guide` and perhaps more
-    candidates behind them, gives 3; a denoiser, shown a picture and a map of its noise's standard deviation, gives 3;
-    an estimator gives (N,) standard deviations in pixels, a discriminator (N,) logits.
-    candidate: the solver whose result a guided one is shown.
+    candidates behind them, gives 3; an estimator gives (N,) standard deviations in pixels, a discriminator (N,) logits.
     size_multiple: H and W must be multiples of it. fixed_size: the only (H, W) it takes, or None.
     halo: an output pixel depends on input at most so many pixels away; None for the whole picture.
     bytes_per_pixel: of activations that are alive at once, for each pixel of a picture.
@@ -66,7 +63,6 @@ class ModelCard(_Facts):
     gmacs_per_megapixel: float
     bytes_per_pixel: int = 1024
     channels: int = 3
-    candidate: Candidate = "total-variation"
     input_range: tuple[float, float] = (0.0, 1.0)
     output_range: tuple[float, float] = (0.0, 1.0)
     size_multiple: int = 1

@@ -29,9 +29,6 @@ class ResidualUNet(Restorer):
     result is added to a mixture of both, and it decides the mixture at every pixel, so that to leave a picture
     alone and to take the candidate as it is cost it nothing. Starts close to the candidate. `shown`: its channels, if
     it is shown more candidates behind those.
-
-    One that denoises takes the picture and a map of its noise's standard deviation; what it adds is in units of that,
-    so that all levels of noise are one task.
     """
 
     def __init__(
@@ -40,12 +37,11 @@ class ResidualUNet(Restorer):
         blocks: Sequence[int],
         *,
         guided: bool = False,
-        denoises: bool = False,
         shown: int = 8,
     ) -> None:
         super().__init__()
-        self.guided, self.denoises = guided, denoises
-        channels_in, channels_out = (shown, 4) if guided else (4, 3) if denoises else (3, 3)
+        self.guided = guided
+        channels_in, channels_out = (shown, 4) if guided else (3, 3)
 
         def stage(channels: int, count: int) -> nn.Sequential:
             return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
@@ -68,7 +64,7 @@ class ResidualUNet(Restorer):
                 leave.bias[12:] = _BELIEF
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.enter(_with_level(x) if self.denoises else x)
+        y = self.enter(x)
         skips: list[Tensor] = []
         *stages, bottom = self.encoder
         for stage, reduce in zip(stages, self.reduce, strict=True):
@@ -79,17 +75,9 @@ class ResidualUNet(Restorer):
         for i in reversed(range(len(skips))):
             y = self.decoder[i](skips[i] + self.enlarge[i](y))
         y = self.leave(y)
-        if self.denoises:
-            denoised: Tensor = x[:, :3] + x[:, 3:] * y
-            return denoised
         if not self.guided:
             restored: Tensor = x + y
             return restored
         picture, candidate = x[:, :3], x[:, 3:6]
         mixed: Tensor = picture + y[:, 3:].sigmoid() * (candidate - picture) + y[:, :3]
         return mixed
-
-
-def _with_level(x: Tensor) -> Tensor:
-    """The deviation of the noise on a scale of octaves: 0 at one of 255, 1 at 32 of 255."""
-    return torch.cat((x[:, :3], (x[:, 3:] * 255).clamp(min=0.1).log2() / 5), dim=1)

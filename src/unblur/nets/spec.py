@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from unblur.errors import OptionError
-from unblur.models.card import PICTURES, Candidate, Role
+from unblur.models.card import PICTURES, Role
 from unblur.nets.layers import extend
 
 Loss: TypeAlias = Literal["mae", "mse", "psnr", "adversarial"]
@@ -25,12 +25,10 @@ class Spec:
 
     Every network takes (N, `channels`, H, W) in [0, 1]; a restorer returns the same shape, nominally in [0, 1]
     and not clamped; a guided one is shown the 8 channels of `unblur.classical.guide`, perhaps more candidates behind
-    them, and returns 3; a denoiser is shown a picture and a map of its noise's standard deviation, and returns 3; an
-    estimator returns (N,) standard deviations in pixels, a discriminator (N,) logits.
+    them, and returns 3; an estimator returns (N,) standard deviations in pixels, a discriminator (N,) logits.
 
     family: its file. report: number of the student report that it comes from, "" for none.
     factory, arguments: what builds it. parameters: trainable, as published where somebody published them.
-    candidate: the solver whose result a guided one is shown.
     running_stats: numbers that batch normalisation keeps besides; Keras counts them too.
     inner_range: what its layers work in; the network itself converts. size_multiple: H and W must be
     multiples of it. fixed_size: the only (H, W) that it takes, or None. halo: an output pixel depends on
@@ -48,7 +46,6 @@ class Spec:
     report: str = ""
     role: Role = "restorer"
     channels: int = 3
-    candidate: Candidate = "total-variation"
     running_stats: int = 0
     inner_range: tuple[float, float] = (0.0, 1.0)
     size_multiple: int = 1

@@ -269,22 +269,6 @@ def _draw_uniform(rng: np.random.Generator, shape: Shape) -> Draw:
     return Draw("uniform-u8", blur, noise, int(rng.integers(1 << 62)))
 
 
-# What a denoiser learns from
-
-#: Standard deviations of white noise: from less than a grey level of 255 to where hardly a detail is left.
-_FAINT, _HEAVY = 0.4 / 255, 50 / 255
-
-
-def _draw_noise(rng: np.random.Generator, shape: Shape) -> Draw:
-    noise = _FAINT * (_HEAVY / _FAINT) ** rng.random()
-    return Draw("white-noise-f32", replace(NO_BLUR, noise=noise), noise, int(rng.integers(1 << 62)))
-
-
-def _apply_noise(image: Image, draw: Draw) -> Image:
-    rng = np.random.default_rng(draw.noise_seed)
-    return image + np.float32(draw.noise) * rng.standard_normal(image.shape, np.float32)
-
-
 def _table(*rows: Degradation) -> Mapping[str, Degradation]:
     return MappingProxyType({row.name: row for row in rows})
 
@@ -343,12 +327,6 @@ DEGRADATIONS: Mapping[str, Degradation] = _table(
         "Gaussian, defocus, motion or shake, the same everywhere; noise in half of the pictures; 8 bits",
         _draw_uniform,
         _apply_mixed,
-    ),
-    Degradation(
-        "white-noise-f32",
-        "white Gaussian noise, deviation log-uniform from 0.4 to 50 of 255, not rounded, not clipped",
-        _draw_noise,
-        _apply_noise,
     ),
     Degradation(
         "sharp", "nothing at all", lambda rng, shape: Draw("sharp", NO_BLUR), lambda image, draw: image

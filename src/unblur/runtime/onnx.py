@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from unblur.threads import cores
 class OnnxBackend:
     """Runs an ONNX model with one image input and one image output on the CPU.
 
-    model: a path or the bytes of a model. threads: how many cores to use, None for all of them.
+    model: a path or the bytes of a model. threads: how many cores to use, None for those that a thread may take.
     `metadata` holds the strings that were stored in the file.
     Raises FileError for a file that is missing or not such a model.
     """
@@ -27,22 +28,28 @@ class OnnxBackend:
 
         if not isinstance(model, bytes) and not Path(model).is_file():
             raise FileError(f"{model}: no such file; give the path of an ONNX model")
-        settings = ort.SessionOptions()
-        settings.log_severity_level = 4
-        settings.intra_op_num_threads = threads or cores()
-        # Pages of the arena are never given back; with tiles of changing size it only grows.
-        settings.enable_cpu_mem_arena = False
         source = model if isinstance(model, bytes) else os.fspath(model)
         name = "the given bytes" if isinstance(model, bytes) else str(model)
+
+        @lru_cache(maxsize=2)
+        def session(threads: int) -> ort.InferenceSession:
+            settings = ort.SessionOptions()
+            settings.log_severity_level = 4
+            settings.intra_op_num_threads = threads
+            # Pages of the arena are never given back; with tiles of changing size it only grows.
+            settings.enable_cpu_mem_arena = False
+            return ort.InferenceSession(source, settings, providers=["CPUExecutionProvider"])
+
+        self._session, self._threads = session, threads
         try:
-            self._session = ort.InferenceSession(source, settings, providers=["CPUExecutionProvider"])
+            first = session(threads or cores())
         except Exception as error:
             raise FileError(f"{name}: not an ONNX model that can be run ({_first_line(error)})") from error
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        inputs, outputs = first.get_inputs(), first.get_outputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4:
             raise FileError(f"{name}: expected a model with one (N, C, H, W) input")
         self._input, self._output = inputs[0].name, outputs[0].name
-        self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+        self.metadata: dict[str, str] = dict(first.get_modelmeta().custom_metadata_map)
         self._name = name
 
     @property
@@ -56,7 +63,8 @@ class OnnxBackend:
         Raises ImageError for a shape that the model cannot take.
         """
         try:
-            out = self._session.run([self._output], {self._input: np.ascontiguousarray(batch, np.float32)})[0]
+            session = self._session(self._threads or cores())
+            out = session.run([self._output], {self._input: np.ascontiguousarray(batch, np.float32)})[0]
         except Exception as error:
             raise ImageError(
                 f"the model cannot take a batch of shape {batch.shape} ({_first_line(error)})"

@@ -29,13 +29,12 @@ def network(request):
     return request.param
 
 
-@pytest.mark.parametrize(("name", "role"), [("unblur-m", "denoiser"), ("unblur-s", "guided")])
-def test_it_is_found_without_any_weights_at_hand(alone, name, role):
-    assert find_weights(name) == SHIPPED / f"{name}.onnx"
-    row = methods.get(name)
-    assert row.name == name
+def test_it_is_found_without_any_weights_at_hand(alone, network):
+    assert find_weights(network) == SHIPPED / f"{network}.onnx"
+    row = methods.get(network)
+    assert row.name == network
     assert row.careful
-    assert models.card(name).role == role
+    assert models.card(network).role == "guided"
 
 
 @pytest.mark.parametrize("kernel", [disk(2.2), motion(9, 20)])
@@ -55,7 +54,7 @@ def test_tiles_agree_with_the_whole(alone, astronaut, monkeypatch, network):
     kernel = disk(2.2)
     pixels = np.round(convolve(astronaut, kernel) * 255).astype(np.uint8)
     whole = unblur.restore(pixels, method=network, kernel=kernel).image
-    monkeypatch.setattr(tiling, "side_for_memory", lambda *_: 200)
+    monkeypatch.setattr(tiling, "sides_for_memory", lambda *_: 200)
     tiled = unblur.restore(pixels, method=network, kernel=kernel).image
     difference = np.abs(whole.astype(int) - tiled)
     assert difference.max() > 0  # it was cut
