@@ -131,25 +131,24 @@ def sides_for_memory(
         )
     down, across = (_ways(length, side, halo, multiple) for length in size)
     fitting = [
-        (sum(rows) * sum(columns), high, wide)
-        for high, rows in down
-        for wide, columns in across
-        if max(rows) * max(columns) <= most
+        (rows * columns, high, wide)
+        for high, rows, highest in down
+        for wide, columns, widest in across
+        if highest * widest <= most
     ]
     return min(fitting)[1:]
 
 
-def _ways(length: int, side: int, halo: int, multiple: int) -> list[tuple[int, list[int]]]:
-    """Ways to cut a length, into up to twice as many pieces as `side` makes: their size, and what each of them sees."""
+def _ways(length: int, side: int, halo: int, multiple: int) -> list[tuple[int, int, int]]:
+    """Ways to cut a length, into up to twice as many pieces as `side` makes: size, what all see, the most one sees."""
     counts = range(1, -2 * (-length // side) + 1)
-    sizes = {side, *(-(-length // (count * multiple)) * multiple for count in counts)}
-    return [
-        (
-            size,
-            [min(end + halo, length) - max(start - halo, 0) for start, end in _cuts(length, size, multiple)],
-        )
-        for size in sizes
-    ]
+    ways = []
+    for size in {side, *(-(-length // (count * multiple)) * multiple for count in counts)}:
+        seen = [
+            min(end + halo, length) - max(start - halo, 0) for start, end in _cuts(length, size, multiple)
+        ]
+        ways.append((size, sum(seen), max(seen)))
+    return ways
 
 
 def parse_memory(text: str | int | None) -> int:
