@@ -11,7 +11,7 @@ import PIL.Image
 import pytest
 
 import unblur
-from unblur import engine, files, tiling
+from unblur import engine, files, threads, tiling
 from unblur.errors import FileError, ImageError, KernelError, OptionError, OutputError
 from unblur.image import from_array, to_array
 from unblur.physics import kernels
@@ -170,6 +170,22 @@ def test_tiles_equal_the_whole(method, mirrored, sigma, astronaut, monkeypatch):
     assert [done for done, _ in calls] == list(range(1, len(calls) + 1))
     assert calls[-1][0] == calls[-1][1] >= 9
     assert np.abs(tiled.image.astype(int) - whole).max() <= 1
+
+
+@pytest.mark.parametrize("method", ["auto", "unblur-m"])
+def test_tiles_side_by_side_equal_those_one_by_one(method, astronaut, monkeypatch):
+    picture = to_array(gaussian_blur(astronaut, 1.5), np.uint8)
+    monkeypatch.setattr(tiling, "sides_for_memory", lambda *_: (200, 180))
+    monkeypatch.setattr(engine, "_LEAST", 64)
+    monkeypatch.setattr(threads, "available_cores", lambda: 2)
+    working, true = [], tiling.abreast
+    monkeypatch.setattr(tiling, "abreast", lambda *args: working.append(args[2]) or true(*args))
+    found = []
+    for cores in ("1", "2"):
+        monkeypatch.setenv("OMP_NUM_THREADS", cores)
+        found.append(unblur.restore(picture, method, sigma=1.5).image)
+    assert working == [1, 2]
+    assert np.abs(found[0].astype(int) - found[1]).max() <= 1
 
 
 def test_a_budget_makes_smaller_tiles(blurred):

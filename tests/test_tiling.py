@@ -115,6 +115,7 @@ def test_tiles_at_the_border_may_be_larger(size, count, multiple):
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_tiles_abreast_come_in_order_and_share_the_cores(workers, monkeypatch):
     monkeypatch.setattr(threads, "available_cores", lambda: 6)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     picture = np.arange(60 * 70, dtype=np.float32).reshape(60, 70, 1)
     begun, done, told = [], [], []
 
