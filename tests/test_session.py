@@ -131,7 +131,7 @@ def test_no_more_than_the_workers_run_at_once(pictures, in_tiles):
             most = max(most, len(running))
             if done == total:
                 running.discard(threading.get_ident())
-        time.sleep(0.002)
+        time.sleep(0.01)  # long enough for another to begin, on a busy machine as well
 
     with unblur.Session(**QUICK, workers=2) as session, ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda picture: session.restore(picture, progress=progress), pictures))
