@@ -1,6 +1,7 @@
 """Large pictures: peak memory, speed beside that of a small picture, and whether tiles show.
 
-    scripts/bench large [--megapixels 100] [--methods wiener,total-variation] [--kinds png16,tif8] [--blind]
+    scripts/bench large [--megapixels 100] [--methods wiener,total-variation] [--kinds png16,tif8]
+        [--folder DIR] [--blind]
 
 The pictures are mosaics of a photograph, each piece turned and exposed otherwise, blurred by a Gaussian of sigma 1.5,
 with noise of half a percent; they are made in DIR, and kept there for the next time. Each is restored and

@@ -302,16 +302,7 @@ class Plan:
         # A tile is to be checked in the very cells that the whole is.
         multiple = math.lcm(row.multiple, GRID) if row.careful else row.multiple
         size = pixels.shape[0], pixels.shape[1]
-        sides, workers = row.side or tiling.sides_for_memory(room, bytes_per_pixel, halo, size, multiple), 1
-        few = tiling.tiles(*size, sides, halo, multiple)
-        part = (room - row.fixed_bytes) // _ABREAST
-        # Steps that are too small for all cores, and those that take one only, leave the others idle.
-        large = len(few) > 1 and part > bytes_per_pixel * (_LEAST + 2 * halo) ** 2
-        if large and row.side is None and cores() >= _ABREAST:
-            smaller = tiling.sides_for_memory(part, bytes_per_pixel, halo, size, multiple)
-            many = tiling.tiles(*size, smaller, halo, multiple)
-            if tiling.pixels_read(many) < _WORTH_ABREAST * tiling.pixels_read(few):
-                sides, workers = smaller, _ABREAST
+        sides, workers = _cut(row, room, bytes_per_pixel, size, halo, multiple)
         fallen: list[float] = []
 
         def one(window: NDArray[Any], tile: tiling.Tile) -> Image:
@@ -340,6 +331,28 @@ class Plan:
             files.unload(pixels)
             return self.memory - tiling.memory_in_use() - held
         return (self.memory - self.idle) // self.workers - 2 * held
+
+
+def _cut(
+    row: Method, room: int, bytes_per_pixel: int, size: tuple[int, int], halo: int, multiple: int
+) -> tuple[int | tuple[int, int], int]:
+    """The sides of a picture's tiles, and how many are restored at a time.
+
+    room: bytes for a tile, if there is one at a time; what it takes whatever its size is not among them.
+    """
+    if row.side:
+        return row.side, 1
+    sides = tiling.sides_for_memory(room, bytes_per_pixel, halo, size, multiple)
+    few = tiling.tiles(*size, sides, halo, multiple)
+    part = (room - row.fixed_bytes) // _ABREAST
+    if len(few) == 1 or cores() < _ABREAST or part <= bytes_per_pixel * (_LEAST + 2 * halo) ** 2:
+        return sides, 1
+    # Steps that are too small for all cores, and those that take one only, leave the others idle.
+    smaller = tiling.sides_for_memory(part, bytes_per_pixel, halo, size, multiple)
+    read = tiling.pixels_read(tiling.tiles(*size, smaller, halo, multiple))
+    if read >= _WORTH_ABREAST * tiling.pixels_read(few):
+        return sides, 1
+    return smaller, _ABREAST
 
 
 def _alike(images: Sequence[NDArray[Any]], row: Method) -> list[NDArray[Any]]:

@@ -235,7 +235,7 @@ def test_methods_that_there_are_not(name, message):
         run.choose([name], suites.get("cifar-u03-u8"))
 
 
-def test_a_denoiser_is_told_the_blur_that_it_helps_to_undo():
+def test_a_network_is_told_the_blur_that_it_helps_to_undo():
     chosen = run.choose(["unblur-m@true", "unblur-m@among"], suites.get("reds-k7"))
     assert [one.name for one in chosen.entrants] == ["unblur-m@true", "unblur-m@among"]
 

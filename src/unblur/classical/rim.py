@@ -30,17 +30,14 @@ _WORTH = 0.6
 _FAR, _TRIAL = 0.1, 256
 
 
-def has_room(canvas: Canvas, prior: Prior) -> bool:
-    """Whether strips along the borders are clearly less than the canvas, and see as far as the inverse filter does.
-
-    prior: noise to signal on a grid, (H', W') to (C, H', W' // 2 + 1).
-    """
+def has_room(canvas: Canvas) -> bool:
+    """Whether strips along the borders are clearly less than the canvas."""
     margin, seen = _margins(canvas)
     if min(canvas.size) < 2 * seen:
         return False
     high, wide = canvas.grid
     down, right = (n - m + 2 * (seen + margin) for n, m in zip(canvas.grid, canvas.size, strict=True))
-    return down * wide + right * high < _WORTH * high * wide and is_near(canvas, prior)
+    return down * wide + right * high < _WORTH * high * wide
 
 
 def is_near(canvas: Canvas, prior: Prior) -> bool:

@@ -103,7 +103,8 @@ def total_variation(
         return start
 
     # What lies beyond a large picture is looked for by itself; else that takes as long as all the rest.
-    rim = Rim(canvas) if not canvas.known and has_room(canvas, prior) else None
+    room = not canvas.known and has_room(canvas) and (near if stronger == 1 else is_near(canvas, prior))
+    rim = Rim(canvas) if room else None
     spectrum: Spectrum
     if rim:
         spectrum = solve_beyond(canvas, planes, prior, _START_STEPS, edged)

@@ -26,7 +26,7 @@ from unblur.classical.prior import (
     noise_to_signal,
     rotate,
 )
-from unblur.classical.rim import fill_beyond, has_room
+from unblur.classical.rim import fill_beyond, has_room, is_near
 from unblur.errors import OptionError
 from unblur.image import Image
 from unblur.physics.blur import Kernel
@@ -77,7 +77,7 @@ def wiener(
 
     ratio = weight(canvas.grid)
     edged = count_edged(laws)
-    if not canvas.known and has_room(canvas, weight):
+    if not canvas.known and has_room(canvas) and is_near(canvas, weight):
         planes = fill_beyond(canvas, planes, lambda grid: _OUTSIDE * weight(grid), steps, edged)
     elif not canvas.known:
         spectrum = solve_colours(canvas, planes, _OUTSIDE * ratio, steps, edged)

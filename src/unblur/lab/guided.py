@@ -39,8 +39,8 @@ def guided(
     """The channels of `unblur.classical.guide` for each degraded picture, its margin cut off.
 
     Shape: float32 (N, 3, H, W) in, (N, channels, H - 2 margin, W - 2 margin) out. What is random follows from the draw.
-    channels: as of the network; with more candidates than one, what is shown of a
-    thumbnail is what `unblur.methods.guided` shows.
+    channels: as of the network; with more candidates than one, what is shown of a thumbnail is what
+    `unblur.methods.guided` shows.
     """
     shown = []
     for picture, draw in zip(degraded, draws, strict=True):
@@ -57,8 +57,7 @@ def guided(
             within = np.ascontiguousarray(image[cut, cut])
             one = guide(within, kernel, noise=noise, border="unknown")
         else:
-            one = guide(image, kernel, noise=noise, border="unknown")
-            one = one[:, cut, cut]
+            one = guide(image, kernel, noise=noise, border="unknown")[:, cut, cut]
         shown.append(widened(one, channels))
     return torch.from_numpy(np.stack(shown)).to(degraded.device)
 
