@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
@@ -53,6 +54,9 @@ _BEYOND = 0.8
 #: So many tiles are restored at a time, where there is more than one, unless that makes them smaller than the second
 #: number, or makes all together see so many times the pixels.
 _ABREAST, _LEAST, _WORTH_ABREAST = 2, 512, 1.25
+
+#: Of pictures with so many pixels, the memory of one step is kept for the next.
+_WORTH_KEEPING = 1_000_000
 
 #: For each pixel of a tile, beside what the method takes: the window that it is given, and pages of large files.
 _BYTES_AROUND = 32
@@ -266,7 +270,9 @@ class Plan:
         blur, reason = _decide(pixels, self.row, given, source.quality if source else 0)
         output, left_alone = pixels, (reason,) if reason else ()
         if not reason and self.strength > 0:
-            output, fell_back = self._run_tiles(pixels, blur, progress)
+            keeping = pixels.shape[0] * pixels.shape[1] >= _WORTH_KEEPING
+            with tiling.keeping() if keeping else nullcontext():
+                output, fell_back = self._run_tiles(pixels, blur, progress)
             if fell_back >= _WORTH_SAYING:
                 where = f"{fell_back:.0%} of the picture"
                 if given is None and fell_back > _BEYOND:
@@ -292,13 +298,14 @@ class Plan:
         row, spooled = self.row, isinstance(pixels, np.memmap)
         output = files.spool(pixels.shape, pixels.dtype) if spooled else np.empty_like(pixels)
         options = row.prepare(from_array(sample(pixels)), blur, self.options)
-        halo = row.halo(blur, options) + (2 * CELL if row.careful else 0)
+        checked = 2 * CELL if row.careful else 0
+        halo = row.halo(blur, options) + checked
         bytes_per_pixel = row.bytes_with(options) if row.bytes_with else row.bytes_per_pixel
         bytes_per_pixel += _BYTES_AROUND
-        room = self._room(pixels, output) - row.fixed_bytes
+        room = self._room(pixels, output)
         if self.flexible:
             # Nobody asked for a budget: better a little over the default than no picture at all.
-            room = max(room, bytes_per_pixel * (4 * tiling.SMALLEST_TILE + 2 * halo) ** 2)
+            room = max(room, row.fixed_bytes + bytes_per_pixel * (4 * tiling.SMALLEST_TILE + 2 * halo) ** 2)
         # A tile is to be checked in the very cells that the whole is.
         multiple = math.lcm(row.multiple, GRID) if row.careful else row.multiple
         size = pixels.shape[0], pixels.shape[1]
@@ -308,7 +315,7 @@ class Plan:
         def one(window: NDArray[Any], tile: tiling.Tile) -> Image:
             before = from_array(window)
             local = blur.window(*tile.outer)
-            after = row.run(before, local, options)
+            after = row.run(before, local, replace(options, wanted=_around(tile.crop, checked)))
             if row.careful:
                 after, share = guard(before, after, local)
                 fallen.append(share * (tile.bottom - tile.top) * (tile.right - tile.left))
@@ -338,13 +345,14 @@ def _cut(
 ) -> tuple[int | tuple[int, int], int]:
     """The sides of a picture's tiles, and how many are restored at a time.
 
-    room: bytes for a tile, if there is one at a time; what it takes whatever its size is not among them.
+    room: bytes for all that are restored at a time.
     """
     if row.side:
         return row.side, 1
-    sides = tiling.sides_for_memory(room, bytes_per_pixel, halo, size, multiple)
+    alone = _of_pixels(row, room, bytes_per_pixel)
+    sides = tiling.sides_for_memory(alone, bytes_per_pixel, halo, size, multiple)
     few = tiling.tiles(*size, sides, halo, multiple)
-    part = (room - row.fixed_bytes) // _ABREAST
+    part = _of_pixels(row, room // _ABREAST, bytes_per_pixel)
     if len(few) == 1 or cores() < _ABREAST or part <= bytes_per_pixel * (_LEAST + 2 * halo) ** 2:
         return sides, 1
     # Steps that are too small for all cores, and those that take one only, leave the others idle.
@@ -353,6 +361,18 @@ def _cut(
     if read >= _WORTH_ABREAST * tiling.pixels_read(few):
         return sides, 1
     return smaller, _ABREAST
+
+
+def _of_pixels(row: Method, room: int, bytes_per_pixel: int) -> int:
+    """What is left of `room` for the pixels of a tile, of which each takes `bytes_per_pixel` at most."""
+    with_fixed = (room - row.fixed_bytes) * bytes_per_pixel // (row.bytes_with_fixed or bytes_per_pixel)
+    return min(room, with_fixed)
+
+
+def _around(part: tuple[slice, slice], margin: int) -> tuple[slice, slice]:
+    """A part of a picture and so many pixels on each side of it, or fewer at the start."""
+    rows, columns = (slice(max(one.start - margin, 0), one.stop + margin) for one in part)
+    return rows, columns
 
 
 def _alike(images: Sequence[NDArray[Any]], row: Method) -> list[NDArray[Any]]:

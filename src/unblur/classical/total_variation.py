@@ -28,6 +28,7 @@ from unblur.classical.canvas import (
     noise_level,
     power,
     rfft,
+    shares,
 )
 from unblur.classical.linear import solve_colours
 from unblur.classical.prior import (
@@ -43,6 +44,7 @@ from unblur.classical.rim import Rim, has_room, is_near, solve_beyond
 from unblur.errors import OptionError
 from unblur.image import Image
 from unblur.physics.blur import Kernel
+from unblur.threads import spread
 
 Fields = NDArray[np.float32]
 """Differences of planes: right, down, twice right, twice down, and across. Shape: (5, C, H', W')."""
@@ -192,34 +194,57 @@ class _Differences:
         first, second = (energy**-0.5 for energy in energies)
         factors = np.stack([first, first, second, second, 2**0.5 * second])
         self.factors, self.back = factors.astype(np.float32), (pull * factors).astype(np.float32)
-        channels, height, width = shape
         self.multipliers: Fields = np.zeros((5, *shape), np.float32)
-        self.targets: Fields = np.empty((5, channels, height + 2, width + 2), np.float32)
 
     def split(self, planes: Planes) -> Planes:
         """What the shrunk differences of the restored `planes` pull towards: their adjoint. Shape: kept."""
-        wrapped = np.pad(planes, ((0, 0), (1, 1), (1, 1)), mode="wrap")
-        targets = self.targets
+        channels, height, width = planes.shape
+        parts, rows = shares(planes, 18)
+        pulled = np.empty_like(planes)
+        # The row next to a part is another's, which changes it at the same time.
+        edges = {
+            row: self._shrunk(planes, row, row + 1, np.empty((5, channels, 1, width + 2), np.float32), keep=False)
+            for part in parts
+            for row in ((part.start - 1) % height, part.stop % height)
+        }
 
-        def shrink(rows: slice) -> None:
-            fields = _differences(wrapped[:, rows.start : rows.stop + 2])
-            fields *= self.factors
-            fields += self.multipliers[:, :, rows]
-            inside = slice(rows.start + 1, rows.stop + 1)
-            for order in (slice(0, 2), slice(2, 5)):
-                magnitude = np.sqrt(np.einsum("fchw,fchw->hw", fields[order], fields[order]))
-                clipped = 1 / np.maximum(magnitude, 1)
-                np.multiply(fields[order], clipped, out=self.multipliers[order, :, rows])
-                np.multiply(fields[order], 1 - 2 * clipped, out=targets[order, :, inside, 1:-1])
+        def work(part: slice) -> None:
+            # What is shrunk stays in the caches: it is gathered as soon as the row below it is there.
+            targets: Fields = np.empty((5, channels, rows + 2, width + 2), np.float32)
+            targets[:, :, 1:2] = edges[(part.start - 1) % height]
+            for top in range(part.start, part.stop, rows):
+                count = min(rows, part.stop - top)
+                self._shrunk(planes, top, top + count, targets[:, :, 2 : count + 2])
+                first = int(top == part.start)
+                gathered = _adjoint_differences(targets[:, :, first : count + 2], self.back)
+                pulled[:, top - 1 + first : top - 1 + count] = gathered
+                targets[:, :, :2] = targets[:, :, count : count + 2]
+            targets[:, :, 2:3] = edges[part.stop % height]
+            pulled[:, part.stop - 1 : part.stop] = _adjoint_differences(targets[:, :, :3], self.back)
 
-        def gather(rows: slice) -> None:
-            planes[:, rows] = _adjoint_differences(targets[:, :, rows.start : rows.stop + 2], self.back)
+        spread(work, parts)
+        return pulled
 
-        in_strips(shrink, planes, 8)
-        targets[:, :, 0], targets[:, :, -1] = targets[:, :, -2], targets[:, :, 1]
-        targets[..., 0], targets[..., -1] = targets[..., -2], targets[..., 1]
-        in_strips(gather, planes, 4)
-        return planes
+    def _shrunk(self, planes: Planes, top: int, bottom: int, out: Fields, *, keep: bool = True) -> Fields:
+        """Fill `out`, (5, C, bottom - top, W + 2), with what some rows' differences are to be, a column around."""
+        height = planes.shape[1]
+        wrapped = np.empty((len(planes), bottom - top + 2, planes.shape[2] + 2), np.float32)
+        inside = wrapped[:, :, 1:-1]
+        inside[:, 1:-1] = planes[:, top:bottom]
+        inside[:, 0], inside[:, -1] = planes[:, top - 1], planes[:, bottom % height]
+        wrapped[..., 0], wrapped[..., -1] = wrapped[..., -2], wrapped[..., 1]
+        fields = _differences(wrapped)
+        fields *= self.factors
+        multipliers = self.multipliers[:, :, top:bottom]
+        fields += multipliers
+        for order in (slice(0, 2), slice(2, 5)):
+            magnitude = np.sqrt(np.einsum("fchw,fchw->hw", fields[order], fields[order]))
+            clipped = 1 / np.maximum(magnitude, 1)
+            if keep:
+                np.multiply(fields[order], clipped, out=multipliers[order])
+            np.multiply(fields[order], 1 - 2 * clipped, out=out[order, ..., 1:-1])
+        out[..., 0], out[..., -1] = out[..., -2], out[..., 1]
+        return out
 
 
 def _differences(wrapped: Planes) -> Fields:

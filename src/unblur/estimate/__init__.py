@@ -139,9 +139,10 @@ def analyse(image: Image, *, map: bool = False) -> Estimate:  # noqa: A002
     gaussian = sigma_at(image, found)
     motion = motion_of(image, found)
     fine = periodogram(image)
-    blur = _kind_of(image, found, fine, gaussian, motion)
+    seen = noise_sigma(image)
+    blur = _kind_of(image, found, fine, gaussian, motion, seen)
     left = remainder(fine, blur.kernel) if fine and blur.kernel is not None else None
-    noise = noise_level(image, under=left.noise if left else None)
+    noise = noise_level(image, under=left.noise if left else None, seen=seen)
     blur = replace(blur, noise=noise)
     angle, length = (None, None) if motion is None else (motion.angle, motion.length)
     if blur.kind == "motion":
@@ -151,12 +152,17 @@ def analyse(image: Image, *, map: bool = False) -> Estimate:  # noqa: A002
 
 
 def _kind_of(
-    image: Image, found: Spectrum, fine: Periodogram | None, gaussian: Sigma, motion: Motion | None
+    image: Image,
+    found: Spectrum,
+    fine: Periodogram | None,
+    gaussian: Sigma,
+    motion: Motion | None,
+    noise: float,
 ) -> Blur:
     """The decision: the network tells blurs with a direction from round ones, rings tell round ones apart."""
     seen = motion if motion is not None and motion.confidence >= SURE else None
     if min(found.side) == SIDE and found.windows >= FEWEST_WINDOWS:
-        guess = guess_at(image, found)
+        guess = guess_at(image, found, noise)
         kind = max(KINDS, key=lambda kind: guess.chances[kind])
         sure = guess.chances[kind]
         if kind == "shake" and sure >= (STRIPED if seen else LIKELY):
@@ -174,7 +180,7 @@ def _kind_of(
     if sure >= SURE:
         disk = refine(fine, "disk", (radius,)) if fine else None
         if fine and (cut := truncated(fine, radius)) and not (disk and disk.deviance < cut.deviance):
-            return _of_eight_bits(image, fine, radius, sure, cut) or _cut_off(cut, sure)
+            return _of_eight_bits(image, fine, noise, radius, sure, cut) or _cut_off(cut, sure)
         return _known("disk", sure, radius=disk.numbers[0] if disk else radius)
     if gaussian.sigma >= SHARP_SIGMA and gaussian.confidence >= SURE:
         small = gaussian.sigma < RINGLESS and gaussian.confidence >= STEEP
@@ -182,7 +188,7 @@ def _kind_of(
             return _known("disk", gaussian.confidence, radius=radius)
         if fine and gaussian.sigma >= COARSE:
             end = truncated(fine, gaussian.sigma)
-            if blur := _of_eight_bits(image, fine, gaussian.sigma, gaussian.confidence, end):
+            if blur := _of_eight_bits(image, fine, noise, gaussian.sigma, gaussian.confidence, end):
                 return blur
             if end and gaussian.sigma >= RINGLESS:
                 return _cut_off(end, gaussian.confidence)
@@ -213,10 +219,10 @@ def _small_disk(fine: Periodogram | None, sigma: float) -> float:
 
 
 def _of_eight_bits(
-    image: Image, fine: Periodogram, sigma: float, confidence: float, cut: Truncated | None
+    image: Image, fine: Periodogram, noise: float, sigma: float, confidence: float, cut: Truncated | None
 ) -> Blur | None:
     """The Gaussian of cv2.GaussianBlur in 8 bits, where it shows, and better than one that ends early explains it."""
-    if noise_sigma(image) > ROUNDED * rounding_noise(np.uint8):  # that would hide it
+    if noise > ROUNDED * rounding_noise(np.uint8):  # that would hide it
         return None
     found = coarse_taps(fine, cut.sigma if cut else sigma)
     if found is None or (cut and cut.deviance < found.deviance) or jpeg(image) is not None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from unblur.image import Image, luma
 from unblur.metadata import quality_scale, scale_quality
+from unblur.threads import spread
 
 #: Luminance quantisation of ITU-T T.81, table K.1: what quality 50 divides by.
 _STANDARD = np.array(
@@ -81,7 +82,8 @@ def _of_blocks(plane: NDArray[np.float64]) -> Jpeg | None:
     down, right = plane.shape[0] // 8, plane.shape[1] // 8
     blocks = plane[: 8 * down, : 8 * right].reshape(down, 8, right, 8).transpose(0, 2, 1, 3)
     coefficients = scipy.fft.dctn(blocks, axes=(2, 3), norm="ortho").reshape(-1, 8, 8)
-    found = {at: step for at in _LOOKED_AT if (step := _step(coefficients[:, at[0], at[1]]))}
+    steps_seen = spread(_step, [coefficients[:, down, right] for down, right in _LOOKED_AT])
+    found = {at: step for at, step in zip(_LOOKED_AT, steps_seen, strict=True) if step}
     if len(found) < _LEAST:
         return None
     scale = float(np.median([step / _STANDARD[at] for at, step in found.items()]))

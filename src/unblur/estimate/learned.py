@@ -53,12 +53,12 @@ class Guess(NamedTuple):
 def guess_blur(image: Image) -> Guess | None:
     """The network's reading of an image; None where it is too small or too flat to have a spectrum."""
     found = spectrum(image)
-    return None if found is None else guess_at(image, found)
+    return None if found is None else guess_at(image, found, noise_sigma(image))
 
 
-def guess_at(image: Image, found: Spectrum) -> Guess:
-    """`guess_blur` where the spectrum is known already."""
-    polar, facts = features(found, spectrum(image, 2), noise_sigma(image))
+def guess_at(image: Image, found: Spectrum, noise: float) -> Guess:
+    """`guess_blur` where the spectrum and `noise_sigma` are known already."""
+    polar, facts = features(found, spectrum(image, 2), noise)
     known = weights("learned")
     planes = (polar - known["polar_mean"]) / known["polar_spread"]
     for layer, pooled in (("first", True), ("second", True), ("third", False)):

@@ -9,6 +9,7 @@ from unblur.estimate.fit import noise_under, periodogram
 from unblur.estimate.jpeg import jpeg
 from unblur.image import Image
 from unblur.physics.blur import Kernel
+from unblur.threads import spread
 
 #: Side of a cell in pixels, and which quantile of the cells decides.
 _CELL, _FLATTEST = 16, 0.1
@@ -49,17 +50,19 @@ def noise_sigma(image: Image) -> float:
     if min(height, width) < 5:
         return 0.0
     rows, columns = _middle(height), _middle(width)
-    return float(np.mean([_plane_noise(image[rows, columns, c]) for c in range(channels)]))
+    return float(np.mean(spread(_plane_noise, [image[rows, columns, c] for c in range(channels)])))
 
 
-def noise_level(image: Image, kernel: Kernel | None = None, under: float | None = None) -> float:
+def noise_level(
+    image: Image, kernel: Kernel | None = None, under: float | None = None, seen: float | None = None
+) -> float:
     """The standard deviation that a deconvolution should reckon with, in [0, 1] units: `noise_sigma`, or JPEG's.
 
     What JPEG leaves behind is no noise where the picture is flat, and more than noise where it is not. kernel: what
     the picture was blurred by, where that is known; the noise then is at least what stands in the spectrum where the
-    blur has taken the picture away. under: that, where it is known.
+    blur has taken the picture away. under: that, where it is known. seen: `noise_sigma`, where it is known.
     """
-    seen, found = noise_sigma(image), jpeg(image)
+    seen, found = noise_sigma(image) if seen is None else seen, jpeg(image)
     level = max(_KEPT * seen, _UNEVEN * found.noise) if found else seen
     if under is None:
         if kernel is None or (fine := periodogram(image)) is None:
@@ -79,9 +82,9 @@ def _plane_noise(plane: NDArray[np.float32]) -> float:
     across = plane[:, :-2] - 2 * plane[:, 1:-1] + plane[:, 2:]
     residual = (across[:-2] - 2 * across[1:-1] + across[2:]) / 6
     clipped = (plane[1:-1, 1:-1] <= 0) | (plane[1:-1, 1:-1] >= 1)
-    spread = _cell_means(np.abs(residual)) * (np.pi / 2) ** 0.5
+    sigmas = _cell_means(np.abs(residual)) * (np.pi / 2) ** 0.5
     shown = _cell_means(clipped) <= _CLIPPED
-    return float(np.quantile(spread[shown] if shown.mean() > _LEFT else spread, _FLATTEST)) / _WHITE
+    return float(np.quantile(sigmas[shown] if shown.mean() > _LEFT else sigmas, _FLATTEST)) / _WHITE
 
 
 def _cell_means(plane: NDArray[np.float32] | NDArray[np.bool_]) -> NDArray[np.floating]:

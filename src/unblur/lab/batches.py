@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -78,8 +78,7 @@ class Batch:
 
     def window(self, side: int, rng: np.random.Generator) -> Batch:
         """The same square of every picture, or all of pictures that are no larger."""
-        top, left = (int(rng.integers(max(n - side, 0) + 1)) for n in self.sharp.shape[2:])
-        cut = np.s_[:, :, top : top + side, left : left + side]
+        cut = _window(self.sharp, side, rng)
         return Batch(self.blurred[cut], self.sharp[cut], self.sigma, self.share)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
@@ -253,7 +252,7 @@ class Batches:
                     yield at, place
                 at, within = at + 1, 0
 
-        if not self.recipe.batch.windows:
+        if self._pool or not self.recipe.batch.windows:
             return self._prefetched(places())
         return self._cut(self._prefetched(places()), places())
 
@@ -261,12 +260,15 @@ class Batches:
         self, steps: Generator[list[Batch]], places: Iterator[tuple[int, int]]
     ) -> Generator[list[Batch]]:
         """Steps whose pictures are cut to the windows of their epoch."""
-        sides, epochs = self.recipe.batch.windows, self.recipe.stop.epochs
         with contextlib.closing(steps):
             for (epoch, step), parts in zip(places, steps, strict=False):
-                side = sides[min(epoch * len(sides) // epochs, len(sides) - 1)]
                 rng = np.random.default_rng([self.recipe.seed, _WINDOW, epoch, step, self.rank])
-                yield [part.window(side, rng) for part in parts]
+                yield [part.window(self._side(epoch), rng) for part in parts]
+
+    def _side(self, epoch: int) -> int:
+        """Of the windows of an epoch."""
+        sides, epochs = self.recipe.batch.windows, self.recipe.stop.epochs
+        return sides[min(epoch * len(sides) // epochs, len(sides) - 1)]
 
     def once(self) -> Generator[list[Batch]]:
         """One pass."""
@@ -345,6 +347,9 @@ class Batches:
         batches = []
         for part in np.array_split(numbers, min(self.recipe.batch.accumulate, len(numbers))):
             pairs = [self._one(int(number)) for number in part]
+            if self.recipe.batch.windows:
+                cuts = [_window(sharp, self._side(epoch), rng) for _, sharp in pairs]
+                pairs = [(shown[cut], sharp[cut]) for (shown, sharp), cut in zip(pairs, cuts, strict=True)]
             shown, sharp = (torch.stack(tensors).float() for tensors in zip(*pairs, strict=True))
             square = sharp.shape[2] == sharp.shape[3]
             moves = np.array([self._moves(rng, square) for _ in part])
@@ -556,6 +561,12 @@ def _tell(reader: Pictures | Pairs | None, root: object, warn: Callable[[str], N
 def _shuffled(rng: np.random.Generator, among: int, count: int) -> NDArray[np.intp]:
     """So many numbers below `among`: all of them in random order, again and again."""
     return np.concatenate([rng.permutation(among) for _ in range(math.ceil(count / among))])[:count]
+
+
+def _window(pictures: Tensor, side: int, rng: np.random.Generator) -> tuple[Any, ...]:
+    """Where to cut a square from (..., H, W), or all of what is no larger."""
+    top, left = (int(rng.integers(max(n - side, 0) + 1)) for n in pictures.shape[-2:])
+    return np.s_[..., top : top + side, left : left + side]
 
 
 def _planes(pictures: Sequence[Pixels]) -> Tensor:

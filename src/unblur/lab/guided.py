@@ -1,4 +1,4 @@
-"""What guided networks learn from: pictures with candidates made from kernels that are right, wrong or unknown.
+"""What guided networks learn from: pictures with candidates made from kernels that are right, wrong, found or unknown.
 
 An estimate is never quite right. A network that only ever saw candidates of the true kernel would believe too much.
 """
@@ -19,6 +19,7 @@ from unblur.classical.guide import CHANNELS, guide
 from unblur.estimate import quality_noise
 from unblur.estimate.likelihood import LARGEST, likely_gaussian
 from unblur.lab.recipe import Guide
+from unblur.methods import auto
 from unblur.methods.guided import CANDIDATES, guide_thumbnail, widened
 from unblur.physics import kernels
 from unblur.physics.blur import Blur, Kernel
@@ -52,6 +53,9 @@ def guided(
         noise = math.hypot(draw.blur.noise or 0.0, quality_noise(draw.jpeg) if draw.jpeg else 0.0)
         noise *= math.exp(of.noise * rng.standard_normal())
         cut = slice(margin, -margin or None)
+        if of.found and rng.random() < of.found and (one := _found(image[cut, cut])) is not None:
+            shown.append(widened(one, channels))
+            continue
         kernel = _kernel(draw.blur, image.shape, of, rng)
         if kernel is None or rng.random() < of.border:
             within = np.ascontiguousarray(image[cut, cut])
@@ -67,6 +71,15 @@ def _thumbnail(image: NDArray[np.float32]) -> NDArray[np.float32]:
     found = likely_gaussian(image)
     kernel = found.kernel if found and found.sure else None
     return guide_thumbnail(image, kernel, found.noise if found else ROUNDING_NOISE)
+
+
+def _found(image: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """What a network is shown of a photograph whose blur nobody tells, or None where none is found."""
+    image = np.ascontiguousarray(image)
+    blur = auto.find(image)
+    if blur.kernel is None:
+        return None
+    return guide(image, blur.kernel, noise=max(blur.noise or 0.0, ROUNDING_NOISE))
 
 
 def _kernel(blur: Blur, shape: tuple[int, ...], of: Guide, rng: np.random.Generator) -> Kernel | None:

@@ -17,13 +17,15 @@ from unblur.physics.blur import Blur
 class Options:
     """How a method is to run, the same for all tiles of a picture.
 
-    iterations: None for the method's own number. statistics, border: what `Method.prepare` fixed for the whole
+    iterations: None for the method's own number. wanted: the rows and columns of the result that are of use, where
+    these are not all; a method may put anything finite in the others. statistics, border: what `Method.prepare` fixed for the whole
     picture: what a solver fits to it, and what lies beyond its border.
     """
 
     iterations: int | None = None
     statistics: Statistics | None = None
     border: Continuation = "auto"
+    wanted: tuple[slice, slice] | None = None
 
 
 def _as_they_are(_image: Image, _blur: Blur, options: Options) -> Options:
@@ -39,7 +41,7 @@ class Method:
     and options to the restored image of the same shape; the blur's `noise` is known by then. halo: how many
     pixels around a tile its result depends on. bytes_per_pixel: peak working memory for each pixel of an RGB
     tile. bytes_with: how many these are with options that `prepare` has fixed, where they tell. fixed_bytes: what it
-    takes beside, whatever the size of the tile.
+    takes beside, whatever the size of the tile. bytes_with_fixed: for each pixel while it takes that, where fewer.
     multiple: tiles begin at multiples of this. side: the only side of a tile that it takes, or None.
     prepare: what belongs to the whole picture and not to a tile, from the picture or its middle.
     needs_blur: without a blur there is nothing to do. iterative: whether `iterations` means anything.
@@ -56,6 +58,7 @@ class Method:
     bytes_per_pixel: int
     bytes_with: Callable[[Options], int] | None = None
     fixed_bytes: int = 0
+    bytes_with_fixed: int | None = None
     multiple: int = 1
     side: int | None = None
     prepare: Callable[[Image, Blur, Options], Options] = _as_they_are

@@ -24,6 +24,8 @@ from unblur.runtime.base import Backend
 
 #: Channels of a network that is shown four candidates.
 CANDIDATES = CHANNELS + 9
+#: For each pixel of a tile when the network runs: what it is shown, its result, and what is around.
+_BYTES_SHOWN = 100
 #: By how much the Gaussians of two of them are narrower and wider: an estimate is rarely further from the truth.
 _WRONG = 0.06
 
@@ -41,6 +43,7 @@ def method(backend: Backend, card: ModelCard, source: str) -> Method:
         bytes_with=classical.total_variation_bytes,
         # ONNX Runtime holds activations twice, the second time in the order that its convolutions take.
         fixed_bytes=2 * card.bytes_per_pixel * PIXELS,
+        bytes_with_fixed=_BYTES_SHOWN,
         prepare=classical.prepare,
         multiple=card.size_multiple,
         models=(source,),
@@ -66,7 +69,7 @@ def run(backend: Backend, card: ModelCard, image: Image, blur: Blur, options: Op
     if max(height, width) <= LARGEST:  # where finding the blur takes longer
         restored = _run_turned(backend, shown).transpose(1, 2, 0)
     else:
-        restored = run_in_pieces(backend, card, shown)
+        restored = run_in_pieces(backend, card, shown, options.wanted)
     restored = restored[:height, :width]
     if channels == 1:
         restored = restored.mean(axis=2, keepdims=True)
