@@ -94,6 +94,7 @@ def main(
             "size_multiple": spec.size_multiple,
             "fixed_size": spec.fixed_size,
             "halo": spec.halo,
+            "iterations": spec.iterations,
             "loss": spec.loss,
             "blur_kinds": blur_kinds(name),
             # TOML has no null; the preset itself says which of its arguments are none.

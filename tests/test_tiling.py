@@ -1,6 +1,8 @@
 """Tiles cover a picture once, and what is computed in them is what the whole picture gives."""
 
+import os
 import platform
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
+import unblur
 from unblur import threads, tiling
+from unblur.engine import _of_pixels
 from unblur.errors import OptionError
 
 sizes = st.integers(1, 200)
@@ -159,3 +163,24 @@ def test_memory_that_was_freed_is_not_in_use():
     del blocks
     assert tiling.memory_in_use() < before + 20_000_000
     assert last.all()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="its allocator")
+def test_freed_memory_is_kept_for_the_next_and_given_back_at_the_end():
+    def resident():
+        with open("/proc/self/statm") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    before = tiling.memory_in_use()
+    with tiling.keeping(), tiling.keeping():
+        np.ones(25_000_000, np.float32)
+        assert resident() > before + 80e6
+    assert resident() < before + 30e6
+
+
+def test_a_budget_is_split_between_pixels_and_what_is_fixed():
+    row = replace(unblur.METHODS["total-variation"], fixed_bytes=100, bytes_with_fixed=10)
+    assert _of_pixels(row, 1000, 10) == 900  # all pixels take as much beside what is fixed
+    assert _of_pixels(row, 1000, 40) == 1000  # 25 pixels take 1000 before, and 250 + 100 with it
+    assert _of_pixels(row, 110, 40) == 40
+    assert _of_pixels(replace(row, fixed_bytes=0, bytes_with_fixed=None), 1000, 40) == 1000

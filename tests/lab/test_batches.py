@@ -331,6 +331,18 @@ def test_kept_pictures_come_again_flipped(tiny: Make) -> None:
     assert all(same(a, b) for a, b in zip(taken[5:], begun, strict=True))
 
 
+def test_kept_pictures_are_cut_each_in_its_own_place(tiny: Make) -> None:
+    (whole,) = take(batches.build(tiny(*GUIDED, "augment={}", "guide={kept=4}"))[0], 1)
+    (cut,) = take(batches.build(tiny(*GUIDED, "augment={}", "guide={kept=4}", "batch.windows=[8]"))[0], 1)
+    assert cut.blurred.shape[2:] == cut.sharp.shape[2:] == (8, 8)
+    places = set()
+    for of, part in zip(whole.sharp, cut.sharp, strict=True):
+        places |= {
+            (y, x) for y in range(5) for x in range(5) if torch.equal(of[:, y : y + 8, x : x + 8], part)
+        }
+    assert len(places) > 1
+
+
 def test_many_kept_pictures_are_made_in_processes(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = tiny(*GUIDED, "guide={kept=6}", "run.workers=2")
     one_by_one = batches.build(recipe)[0]

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from unblur.classical.guide import guide
 from unblur.lab.guided import astray, guided
 from unblur.lab.recipe import Guide
+from unblur.methods import photograph
 from unblur.physics import kernels
 from unblur.physics.blur import NO_BLUR, Blur
 from unblur.physics.convolve import convolve
@@ -38,6 +40,30 @@ def test_the_true_kernel_brings_the_picture_nearer(blurred):
     target = torch.from_numpy(sharp.transpose(2, 0, 1)[None].copy())[:, :, cut, cut]
     errors = [float((part - target).square().mean()) for part in (shown[:, :3], shown[:, 3:6])]
     assert errors[1] < errors[0] / 3
+
+
+def test_a_blur_that_is_found_is_shown_as_it_is_found():
+    from skimage import data as pictures
+
+    blur = Blur("disk", {"radius": 3.0}, kernels.disk(3.0), noise=ROUNDING)
+    image = (
+        np.round(convolve(pictures.astronaut()[:256, :256].astype(np.float32) / 255, blur.kernel) * 255) / 255
+    )
+    given = torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float32))
+    shown = guided(given, [draw(blur)], Guide(found=1), MARGIN)
+    within = np.ascontiguousarray(image[MARGIN:-MARGIN, MARGIN:-MARGIN], np.float32)
+    found = photograph.find(within)
+    assert found.kind == "disk"
+    assert found.parameters["radius"] != 3.0
+    assert np.array_equal(shown[0].numpy(), guide(within, found.kernel, noise=max(found.noise, ROUNDING)))
+
+
+def test_where_no_blur_is_found_the_other_shares_count(blurred, monkeypatch):
+    given, _ = blurred
+    blur = Blur("disk", {"radius": 2.0}, kernels.disk(2.0), noise=ROUNDING)
+    monkeypatch.setattr(photograph, "find", lambda image: NO_BLUR)
+    shown = guided(given, [draw(blur)], Guide(found=1, true=1, wrong=0), MARGIN)
+    assert not torch.equal(shown[:, 3:6], shown[:, :3])
 
 
 def test_a_network_with_more_candidates_is_shown_the_same_one_again(blurred):

@@ -39,7 +39,7 @@ QUICK = (
     "sigma_cnn_160x240/imagenet-halfnormal5-u8",
     "sigma_cnn_144x256/reds-halfnormal5-u8-plus",
     "gan_generator/reds",
-    "unblur-s/uniform-u8",
+    "unblur-s/mixed-u8",
 )
 
 #: What the published sizes are reduced to, where the network takes any size.

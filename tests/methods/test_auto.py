@@ -10,7 +10,7 @@ from unblur import restore
 from unblur.classical.canvas import find_border
 from unblur.estimate import analyse
 from unblur.image import Image, from_array, to_array
-from unblur.methods.auto import find
+from unblur.methods.photograph import find
 from unblur.metrics import psnr
 from unblur.physics.convolve import convolve
 from unblur.physics.kernels import gaussian, motion, shake

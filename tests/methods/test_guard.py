@@ -10,7 +10,7 @@ import pytest
 from unblur import restore
 from unblur.engine import Plan
 from unblur.image import Image
-from unblur.methods import METHODS, auto
+from unblur.methods import METHODS, photograph
 from unblur.methods.guard import guard
 from unblur.physics import kernels
 from unblur.physics.blur import Blur
@@ -51,6 +51,28 @@ def test_what_is_saturated_is_no_witness(sharp: Image) -> None:
     assert np.allclose(guard(blurred, restored, blur).image[150, 150], blurred[150, 150])
 
 
+def test_the_light_of_what_was_brighter_than_the_file_can_say_is_no_mistake(sharp: Image) -> None:
+    scene = sharp.copy()
+    scene[40:70, 60:100] = 1.2  # a window
+    blurred = np.clip(convolve(scene, KERNEL), 0, 1)
+    blur = Blur("gaussian", {"sigma": 1.5}, KERNEL, noise=0.002)
+    best = np.clip(scene, 0, 1)
+    assert np.abs(convolve(best, KERNEL) - blurred).max() > 0.04  # beside it, where nothing is saturated
+    believed = guard(blurred, best, blur)
+    assert believed.fell_back == 0
+    assert np.array_equal(believed.image, best)
+    # Light that is too much, and light that lacks where nothing is saturated, are mistakes as ever.
+    for sign, near in ((1, (38, 80)), (-1, (150, 150))):
+        wrong = best.copy()
+        wrong[near[0] - 12 : near[0], near[1] - 6 : near[1] + 6] += np.float32(sign * 0.1)
+        assert (
+            np.abs(
+                guard(blurred, wrong, blur).image[near[0] - 6, near[1]] - blurred[near[0] - 6, near[1]]
+            ).max()
+            < 0.01
+        )
+
+
 def test_a_blur_that_explains_nothing_leaves_everything(sharp: Image) -> None:
     pixels = np.round(255 * convolve(sharp, kernels.motion(9, 0))).astype(np.uint8)
     wrong = Blur("motion", {"length": 21, "angle": 80}, kernels.motion(21, 80), confidence=1.0, noise=0.002)
@@ -70,7 +92,7 @@ def test_a_line_that_is_not_sure_gives_way_to_a_shake_that_explains_more(
     line = Blur("motion", {"length": 9, "angle": 30}, kernels.motion(9, 30), confidence=0.74, noise=0.002)
     kernel = kernels.shake(13, np.random.default_rng(4)) if shaken else line.kernel
     assert kernel is not None
-    found = auto._or_shake(convolve(astronaut, kernel), line, sure=False)
+    found = photograph._or_shake(convolve(astronaut, kernel), line, sure=False)
     assert found.kind == ("shake" if shaken else "motion")
 
 
@@ -80,6 +102,6 @@ def test_a_line_is_given_up_where_no_shake_is_found_unless_it_leaves_little(
 ) -> None:
     line = Blur("motion", {"length": 9, "angle": 30}, kernels.motion(9, 30), confidence=0.74, noise=0.002)
     nothing = Blur("shake", {}, kernels.motion(5, 0), confidence=0.1, noise=0.002)
-    monkeypatch.setattr(auto, "shake_blur", lambda image: nothing)
-    found = auto._or_shake(convolve(astronaut, line.kernel), line, sure=sure)
+    monkeypatch.setattr(photograph, "shake_blur", lambda image: nothing)
+    found = photograph._or_shake(convolve(astronaut, line.kernel), line, sure=sure)
     assert found.kind == ("motion" if sure else "none")

@@ -29,17 +29,20 @@ def guide(
     border: Continuation = "auto",
     statistics: Statistics | None = None,
     candidate: Image | None = None,
+    iterations: int | None = None,
 ) -> NDArray[np.float32]:
     """The channels that a guided network takes.
 
     Shape: (H, W, C) in, C 1 or 3, (8, H, W) out; grey is shown as colour. kernel: None where the blur is
     unknown; then the candidate is the picture itself. noise: standard deviation in [0, 1]
-    units. border, statistics: as of total variation, which makes the candidate.
+    units. border, statistics, iterations: as of total variation, which makes the candidate.
     candidate: where another deconvolution has made it already.
     Raises ImageError, KernelError or OptionError.
     """
     if kernel is not None and candidate is None:
-        candidate = total_variation(image, kernel, noise=noise, border=border, statistics=statistics)
+        candidate = total_variation(
+            image, kernel, noise=noise, border=border, statistics=statistics, iterations=iterations
+        )
     shown = np.empty((CHANNELS, *image.shape[:2]), np.float32)
     shown[:3] = image.transpose(2, 0, 1)
     shown[3:6] = shown[:3] if candidate is None else candidate.transpose(2, 0, 1)

@@ -20,12 +20,15 @@ from unblur.physics.convolve import otf
 Prior: TypeAlias = Callable[[tuple[int, int]], Planes]
 
 #: Pixels of the image on either side that are looked at, besides two radii of the kernel.
-_SEEN = 32
+_SEEN = 8
+
+#: An inverse filter is short if it reaches no further than two radii and this.
+_SHORT = 32
 
 #: Strips that hold more than this share of the canvas are not worth it.
 _WORTH = 0.6
 
-#: An inverse filter with more than this share of its root energy beyond what the strips see does not fit on them: those
+#: An inverse filter with more than this share of its root energy beyond that does not fit on strips: those
 #: of lines, and of some disks and shakes, have 0.1 to 0.5 without noise, and lose up to five decibels; Gaussians none.
 _FAR, _TRIAL = 0.1, 256
 
@@ -41,11 +44,11 @@ def has_room(canvas: Canvas) -> bool:
 
 
 def is_near(canvas: Canvas, prior: Prior) -> bool:
-    """Whether the inverse filter sees no further than strips along the borders would.
+    """Whether the inverse filter is as short as strips along the borders ask for.
 
     prior: noise to signal on a grid, (H', W') to (C, H', W' // 2 + 1).
     """
-    return _beyond(canvas, prior, _margins(canvas)[1]) < _FAR
+    return _beyond(canvas, prior, 2 * (len(canvas.kernel) // 2) + _SHORT) < _FAR
 
 
 def _beyond(canvas: Canvas, prior: Prior, distance: int) -> float:

@@ -203,7 +203,9 @@ class _Differences:
         pulled = np.empty_like(planes)
         # The row next to a part is another's, which changes it at the same time.
         edges = {
-            row: self._shrunk(planes, row, row + 1, np.empty((5, channels, 1, width + 2), np.float32), keep=False)
+            row: self._shrunk(
+                planes, row, row + 1, np.empty((5, channels, 1, width + 2), np.float32), keep=False
+            )
             for part in parts
             for row in ((part.start - 1) % height, part.stop % height)
         }

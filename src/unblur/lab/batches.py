@@ -448,6 +448,7 @@ class Batches:
                 self.recipe.guide,
                 blur.margin,
                 channels=net.channels,
+                iterations=net.iterations,
             )
         else:
             degraded = degraded[:, :, cut, cut]

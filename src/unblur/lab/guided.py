@@ -19,7 +19,7 @@ from unblur.classical.guide import CHANNELS, guide
 from unblur.estimate import quality_noise
 from unblur.estimate.likelihood import LARGEST, likely_gaussian
 from unblur.lab.recipe import Guide
-from unblur.methods import auto
+from unblur.methods import photograph
 from unblur.methods.guided import CANDIDATES, guide_thumbnail, widened
 from unblur.physics import kernels
 from unblur.physics.blur import Blur, Kernel
@@ -36,12 +36,13 @@ def guided(
     margin: int,
     *,
     channels: int = CHANNELS,
+    iterations: int | None = None,
 ) -> Tensor:
     """The channels of `unblur.classical.guide` for each degraded picture, its margin cut off.
 
     Shape: float32 (N, 3, H, W) in, (N, channels, H - 2 margin, W - 2 margin) out. What is random follows from the draw.
     channels: as of the network; with more candidates than one, what is shown of a thumbnail is what
-    `unblur.methods.guided` shows.
+    `unblur.methods.guided` shows. iterations: of total variation, as of the network.
     """
     shown = []
     for picture, draw in zip(degraded, draws, strict=True):
@@ -53,15 +54,16 @@ def guided(
         noise = math.hypot(draw.blur.noise or 0.0, quality_noise(draw.jpeg) if draw.jpeg else 0.0)
         noise *= math.exp(of.noise * rng.standard_normal())
         cut = slice(margin, -margin or None)
-        if of.found and rng.random() < of.found and (one := _found(image[cut, cut])) is not None:
+        if of.found and rng.random() < of.found and (one := _found(image[cut, cut], iterations)) is not None:
             shown.append(widened(one, channels))
             continue
         kernel = _kernel(draw.blur, image.shape, of, rng)
         if kernel is None or rng.random() < of.border:
             within = np.ascontiguousarray(image[cut, cut])
-            one = guide(within, kernel, noise=noise, border="unknown")
+            one = guide(within, kernel, noise=noise, border="unknown", iterations=iterations)
         else:
-            one = guide(image, kernel, noise=noise, border="unknown")[:, cut, cut]
+            whole = guide(image, kernel, noise=noise, border="unknown", iterations=iterations)
+            one = whole[:, cut, cut]
         shown.append(widened(one, channels))
     return torch.from_numpy(np.stack(shown)).to(degraded.device)
 
@@ -73,13 +75,13 @@ def _thumbnail(image: NDArray[np.float32]) -> NDArray[np.float32]:
     return guide_thumbnail(image, kernel, found.noise if found else ROUNDING_NOISE)
 
 
-def _found(image: NDArray[np.float32]) -> NDArray[np.float32] | None:
+def _found(image: NDArray[np.float32], iterations: int | None) -> NDArray[np.float32] | None:
     """What a network is shown of a photograph whose blur nobody tells, or None where none is found."""
     image = np.ascontiguousarray(image)
-    blur = auto.find(image)
+    blur = photograph.find(image)
     if blur.kernel is None:
         return None
-    return guide(image, blur.kernel, noise=max(blur.noise or 0.0, ROUNDING_NOISE))
+    return guide(image, blur.kernel, noise=max(blur.noise or 0.0, ROUNDING_NOISE), iterations=iterations)
 
 
 def _kernel(blur: Blur, shape: tuple[int, ...], of: Guide, rng: np.random.Generator) -> Kernel | None:

@@ -2,100 +2,57 @@
 
 from __future__ import annotations
 
-from unblur.estimate import analyse, jpeg
-from unblur.estimate.likelihood import ARITHMETIC_NOISE, LARGEST, are_whole, cosine_filter
-from unblur.estimate.shake import explains_worse, shake_blur
-from unblur.image import Image, luma
-from unblur.methods import classical
+import os
+from functools import lru_cache
+
+from unblur.estimate.likelihood import LARGEST
+from unblur.image import Image
+from unblur.methods import classical, guided, network, photograph
 from unblur.methods.base import Method, Options
+from unblur.models import ModelCard, card, find_weights
 from unblur.physics.blur import Blur
+from unblur.runtime.base import Backend
 
-#: The solver that restores best on photographs with an estimated kernel.
-SOLVER = "total-variation"
+#: What cleans up behind total variation; it comes with the package.
+NETWORK = "unblur-m"
 
-#: A kernel that was found pixel by pixel is believed from this confidence on: a wrong one costs decibels.
-_BELIEVED = 0.7
-
-#: A line, or a Gaussian narrower than the first number, that leaves more of the spectrum unexplained than the second
-#: may be a shake: in most photographs right kernels leave 0.05 to 0.09, shakes taken for either 0.12 to 0.31.
-_NARROW, _DOUBTFUL = 1.4, 0.1
-
-#: It is one where a shake's kernel, believed from the first number on, explains the spectrum better by the second at
-#: least, in the logarithm of the deviance: next to true lines and Gaussians that was below 0.1, next to others mostly
-#: 0.2 and more. Below the third number no kernel was found that holds; then it is none of all, unless it is JPEG that
-#: leaves so much unexplained.
-_LIKELY, _BETTER, _NOTHING = 0.6, 0.15, 0.2
-
-#: A kernel that leaves no more than this may be right even so: shakes taken for something else leave 0.12 and more.
-_WRONG = 0.115
-
-
-def find(image: Image) -> Blur:
-    """The blur of an image, camera shake included; "none" where it cannot be told. Raises ImageError."""
-    found = analyse(image)
-    blur = found.blur
-    if blur.kind == "shake":
-        shake = shake_blur(image)
-        return shake if shake.confidence >= _BELIEVED else Blur("none", confidence=0.0, noise=blur.noise)
-    if not _is_doubtful(blur) or found.unexplained <= _DOUBTFUL:
-        return blur
-    return _or_shake(image, blur, sure=found.unexplained <= _WRONG)
-
-
-def _is_doubtful(blur: Blur) -> bool:
-    """Whether a shake can look like it."""
-    sigmas = (blur.parameters.get(name, 0) for name in ("sigma", "sigma_y"))
-    return blur.kind == "motion" or (blur.kind == "gaussian" and max(sigmas) < _NARROW)
-
-
-def _or_shake(image: Image, blur: Blur, *, sure: bool) -> Blur:
-    """A blur, the shake that explains the picture better, or "none" where neither can be right.
-
-    sure: the blur leaves little enough to be right where no shake is found.
-    """
-    shake = shake_blur(image)
-    if shake.kernel is None or blur.kernel is None:
-        return blur
-    if shake.confidence < _NOTHING and not sure and jpeg(image) is None:
-        return Blur("none", confidence=0.0, noise=blur.noise)
-    if shake.confidence < _LIKELY:
-        return blur
-    return shake if explains_worse(luma(image), blur.kernel, shake.kernel) >= _BETTER else blur
+_SUFFIX = ".onnx"
 
 
 def _run(image: Image, blur: Blur, options: Options) -> Image:
-    if is_arithmetic(image, blur):
-        assert blur.kernel is not None
-        assert blur.noise is not None
-        restored = cosine_filter(image, blur.kernel, blur.noise)
-        # Whole numbers come back from a mirrored scene alone, also where its borders do not look like one.
-        if options.border == "reflect101" or are_whole(restored):
-            return restored
-    return classical.solve(SOLVER, image, blur, options)
+    if (restored := photograph.divided(image, blur, options)) is not None:
+        return restored
+    if blur.parts or blur.kernel is None or max(image.shape[:2]) <= LARGEST:
+        return classical.solve("total-variation", image, blur, options)
+    return guided.run(*_network(os.environ.get(network.BACKEND_VARIABLE, "")), image, blur, options)
 
 
-def is_arithmetic(image: Image, blur: Blur) -> bool:
-    """Whether a thumbnail was blurred by arithmetic alone: symmetrically, and not rounded.
-
-    If it was mirrored at its borders, linear inversion with the right spectrum brings back all that is left.
-    """
-    quiet = blur.kind == "gaussian" and blur.kernel is not None and (blur.noise or 1) < ARITHMETIC_NOISE
-    return quiet and max(image.shape[:2]) <= LARGEST
-
-
-def _halo(blur: Blur, options: Options) -> int:
-    return classical.halo(SOLVER, blur, options)
+@lru_cache(maxsize=2)
+def _network(chosen: str) -> tuple[Backend, ModelCard]:
+    backend = network.open_backend(
+        find_weights(NETWORK, (_SUFFIX,)), chosen if network.SUFFIX_OF.get(chosen) == _SUFFIX else ""
+    )
+    return backend, backend.card
 
 
-AUTO = Method(
-    name="auto",
-    summary="finds the blur, restores where it is sure, leaves sharp pictures alone, checks itself",
-    find=find,
-    run=_run,
-    halo=_halo,
-    bytes_per_pixel=classical.TOTAL_VARIATION.bytes_per_pixel,
-    bytes_with=classical.total_variation_bytes,
-    prepare=classical.prepare,
-    iterative=True,
-    careful=True,
-)
+def _method() -> Method:
+    about = card(NETWORK)
+    return Method(
+        name="auto",
+        summary="finds the blur, restores where it is sure, leaves sharp pictures alone, checks itself",
+        find=photograph.find,
+        run=_run,
+        halo=guided.halo(about),
+        bytes_per_pixel=classical.TOTAL_VARIATION.bytes_per_pixel,
+        bytes_with=classical.total_variation_bytes,
+        fixed_bytes=guided.fixed_bytes(about),
+        bytes_with_fixed=guided.BYTES_SHOWN,
+        multiple=about.size_multiple,
+        prepare=classical.prepare,
+        iterative=True,
+        careful=True,
+        models=(NETWORK,),
+    )
+
+
+AUTO = _method()

@@ -17,9 +17,9 @@ from unblur.physics.blur import Blur
 class Options:
     """How a method is to run, the same for all tiles of a picture.
 
-    iterations: None for the method's own number. wanted: the rows and columns of the result that are of use, where
-    these are not all; a method may put anything finite in the others. statistics, border: what `Method.prepare` fixed for the whole
-    picture: what a solver fits to it, and what lies beyond its border.
+    iterations: None for the method's own number. statistics, border: what `Method.prepare` fixed for the whole
+    picture: what a solver fits to it, and what lies beyond its border. wanted: the rows and columns of the result that
+    are of use, where these are not all; a method may put anything finite in the others.
     """
 
     iterations: int | None = None

@@ -32,6 +32,9 @@ MEAN_SHIFT = 1.0 / 255
 #: A pixel from here on is saturated: of it no restored picture can say what was there.
 SATURATED = 254 / 255
 
+#: A saturated pixel may have been brighter by this much.
+GLOW = 0.25
+
 
 class Guarded(NamedTuple):
     """A checked picture, and the share of its pixels that fell back to the input (0..1)."""
@@ -44,15 +47,17 @@ def guard(image: Image, restored: Image, blur: Blur) -> Guarded:
     """Mix the input back in, smoothly, where the restored picture fails a check.
 
     The checks: every pixel is finite; blurring the restored picture again gives the input where that is not
-    saturated, up to noise, and its mean colours. (The means of the restored picture itself do move at edges: that is
-    the deblurring.)
+    saturated, up to noise and to the light that saturated pixels cut off, and its mean colours. (The means of the
+    restored picture itself do move at edges: that is the deblurring.)
     Shape: (H, W, C) all.
     """
     finite = None
     if not np.isfinite(restored).all():
         finite = np.asarray(np.isfinite(restored).all(axis=2, keepdims=True))
         restored = np.where(finite, restored, image)
-    blurred = blur_image(np.clip(restored, 0, 1), blur)
+    clipped = np.clip(restored, 0, 1)
+    blurred = blur_image(clipped, blur)
+    light = _light(clipped, blur)
     height, width, channels = image.shape
     high, wide = -(-height // GRID), -(-width // GRID)
     # Of every few pixels the mean residual of each channel, and the mean square of all.
@@ -62,6 +67,9 @@ def guard(image: Image, restored: Image, blur: Blur) -> Guarded:
         seen = slice(GRID * rows.start, GRID * rows.stop)
         residual = blurred[seen] - image[seen]
         residual *= image[seen] < SATURATED
+        if light is not None:
+            # What lacks may be the light of pixels that were brighter than the file can say.
+            residual += np.clip(-residual, 0, light[seen])
         maps[:-1, rows] = _means(residual).transpose(2, 0, 1)
         maps[-1, rows] = _means(np.einsum("hwc,hwc->hw", residual, residual)[:, :, None])[:, :, 0]
 
@@ -94,6 +102,12 @@ def guard(image: Image, restored: Image, blur: Blur) -> Guarded:
 
     in_strips(mix, mixed.transpose(2, 0, 1), 4)
     return Guarded(mixed, float((trust < 0.5).mean()))
+
+
+def _light(restored: Image, blur: Blur) -> NDArray[np.float32] | None:
+    """How much brighter the blurred picture may be for light that saturated pixels cut off; None for nowhere."""
+    saturated = np.any(restored >= SATURATED, axis=2, keepdims=True).astype(np.float32)
+    return np.float32(GLOW) * blur_image(saturated, blur) if saturated.any() else None
 
 
 def _means(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -13,7 +14,7 @@ from unblur.classical.total_variation import total_variation
 from unblur.estimate import estimate_blur
 from unblur.estimate.likelihood import LARGEST, cosine_candidates
 from unblur.image import Image
-from unblur.methods import auto, classical
+from unblur.methods import classical, photograph
 from unblur.methods.base import Method, Options
 from unblur.methods.pieces import PIXELS, run_in_pieces
 from unblur.models import ModelCard
@@ -25,7 +26,7 @@ from unblur.runtime.base import Backend
 #: Channels of a network that is shown four candidates.
 CANDIDATES = CHANNELS + 9
 #: For each pixel of a tile when the network runs: what it is shown, its result, and what is around.
-_BYTES_SHOWN = 100
+BYTES_SHOWN = 100
 #: By how much the Gaussians of two of them are narrower and wider: an estimate is rarely further from the truth.
 _WRONG = 0.06
 
@@ -37,25 +38,24 @@ def method(backend: Backend, card: ModelCard, source: str) -> Method:
         summary=f"the network {card.name}, shown a deconvolution",
         find=estimate_blur,
         run=partial(run, backend, card),
-        halo=partial(_halo, card),
+        halo=halo(card),
         # What it is shown takes less than total variation did to make it.
         bytes_per_pixel=classical.TOTAL_VARIATION.bytes_per_pixel,
         bytes_with=classical.total_variation_bytes,
-        # ONNX Runtime holds activations twice, the second time in the order that its convolutions take.
-        fixed_bytes=2 * card.bytes_per_pixel * PIXELS,
-        bytes_with_fixed=_BYTES_SHOWN,
+        fixed_bytes=fixed_bytes(card),
+        bytes_with_fixed=BYTES_SHOWN,
         prepare=classical.prepare,
         multiple=card.size_multiple,
         models=(source,),
     )
     if "shake" in card.blur_kinds:  # for photographs under any blur
-        return replace(own, find=auto.find, run=partial(_run_or_auto, backend, card), careful=True)
+        return replace(own, find=photograph.find, run=partial(_run_or_divide, backend, card), careful=True)
     return own
 
 
-def _run_or_auto(backend: Backend, card: ModelCard, image: Image, blur: Blur, options: Options) -> Image:
-    if auto.is_arithmetic(image, blur):
-        return auto.AUTO.run(image, blur, options)
+def _run_or_divide(backend: Backend, card: ModelCard, image: Image, blur: Blur, options: Options) -> Image:
+    if (restored := photograph.divided(image, blur, options)) is not None:
+        return restored
     return run(backend, card, image, blur, options)
 
 
@@ -138,6 +138,7 @@ def _show(image: Image, blur: Blur, options: Options, card: ModelCard) -> NDArra
                 noise=noise,
                 border=options.border,
                 statistics=options.statistics,
+                iterations=options.iterations or card.iterations,
             )
             part = widened(alone, card.channels)
         if len(blurs) > 1:
@@ -148,6 +149,14 @@ def _show(image: Image, blur: Blur, options: Options, card: ModelCard) -> NDArra
     return shown
 
 
-def _halo(card: ModelCard, blur: Blur, options: Options) -> int:
+def halo(card: ModelCard) -> Callable[[Blur, Options], int]:
+    """How far a guided network looks: as far as total variation beyond its own halo."""
     assert card.halo is not None
-    return card.halo + classical.halo("total-variation", blur, options)
+    own = card.halo
+    return lambda blur, options: own + classical.halo("total-variation", blur, options)
+
+
+def fixed_bytes(card: ModelCard) -> int:
+    """What running it takes, whatever the size of the tile."""
+    # ONNX Runtime holds activations twice, the second time in the order that its convolutions take.
+    return 2 * card.bytes_per_pixel * PIXELS

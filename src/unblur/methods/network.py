@@ -36,7 +36,7 @@ SUFFIXES = (".onnx", ".safetensors")
 #: Names what runs networks; empty or unset, the file of weights decides.
 BACKEND_VARIABLE = "UNBLUR_BACKEND"
 
-_SUFFIX_OF = {
+SUFFIX_OF = {
     "onnx": ".onnx",
     "openvino": ".onnx",
     "openvino-bf16": ".onnx",
@@ -66,11 +66,11 @@ def method(model: str) -> Method:
     does not restore or an unknown backend, MissingExtraError for a backend that is not installed.
     """
     chosen = os.environ.get(BACKEND_VARIABLE, "")
-    if chosen and chosen not in _SUFFIX_OF:
-        raise OptionError(f"{BACKEND_VARIABLE}={chosen}: unknown; one of {', '.join(_SUFFIX_OF)}")
-    path = find_weights(model, (_SUFFIX_OF[chosen],) if chosen else SUFFIXES)
-    if chosen and path.suffix != _SUFFIX_OF[chosen]:
-        raise OptionError(f"{path}: {BACKEND_VARIABLE}={chosen} runs {_SUFFIX_OF[chosen]} files only")
+    if chosen and chosen not in SUFFIX_OF:
+        raise OptionError(f"{BACKEND_VARIABLE}={chosen}: unknown; one of {', '.join(SUFFIX_OF)}")
+    path = find_weights(model, (SUFFIX_OF[chosen],) if chosen else SUFFIXES)
+    if chosen and path.suffix != SUFFIX_OF[chosen]:
+        raise OptionError(f"{path}: {BACKEND_VARIABLE}={chosen} runs {SUFFIX_OF[chosen]} files only")
     found = _load(path, chosen, path.stat().st_mtime_ns)
     if model in cards() and found.name != model:
         raise FileError(f"{path}: holds the weights of {found.name}, not of {model}")

@@ -12,11 +12,11 @@ from unblur.runtime.base import Backend
 #: Largest side of a piece in pixels, without what it shares with others.
 _SIDE = 640
 
-#: Neighbours share this part of the network's halo on either side. What is left out of it changes a pixel by half a
-#: grey level of 255 at most, and one in a thousand by a tenth of one.
-_SHARED = 0.6
+#: Neighbours share this part of the network's halo on either side. What is left out of it changes a pixel by a fifth of
+#: a grey level of 255 at most, and one in a thousand by a twentieth.
+_SHARED = 0.8
 
-PIXELS = (_SIDE + 2 * 32) ** 2
+PIXELS = (_SIDE + 2 * 44) ** 2
 """As many as a piece may have, with what it shares."""
 
 
@@ -36,7 +36,9 @@ def run_in_pieces(
     shared, step = round(_SHARED * card.halo), card.size_multiple
     if wanted is not None:
         seen = [
-            slice(max(one.start - shared, 0) // step * step, min(-(-(one.stop + shared) // step) * step, length))
+            slice(
+                max(one.start - shared, 0) // step * step, min(-(-(one.stop + shared) // step) * step, length)
+            )
             for one, length in zip(wanted, (height, width), strict=True)
         ]
         restored = shown[3:6].transpose(1, 2, 0).copy()

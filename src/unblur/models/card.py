@@ -46,6 +46,7 @@ class ModelCard(_Facts):
     candidates behind them, gives 3; an estimator gives (N,) standard deviations in pixels, a discriminator (N,) logits.
     size_multiple: H and W must be multiples of it. fixed_size: the only (H, W) it takes, or None.
     halo: an output pixel depends on input at most so many pixels away; None for the whole picture.
+    iterations: of total variation in the candidate that a guided one is shown; None for as many as it takes by itself.
     bytes_per_pixel: of activations that are alive at once, for each pixel of a picture.
     parameters: trainable. arguments: of its constructor. loss: what it is trained with by default.
     blur_kinds: what it was made for. trained_on, licence: of the weights; empty for a network without any.
@@ -68,6 +69,7 @@ class ModelCard(_Facts):
     size_multiple: int = 1
     fixed_size: tuple[int, int] | None = None
     halo: int | None = None
+    iterations: int | None = None
     loss: str = "mse"
     blur_kinds: tuple[str, ...] = ()
     trained_on: str = ""

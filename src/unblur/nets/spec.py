@@ -33,7 +33,8 @@ class Spec:
     inner_range: what its layers work in; the network itself converts. size_multiple: H and W must be
     multiples of it. fixed_size: the only (H, W) that it takes, or None. halo: an output pixel depends on
     input pixels at most so many rows or columns away, where rows and columns count from a multiple of
-    `size_multiple`; None for the whole picture. loss: what it is trained with by default. source: where the
+    `size_multiple`; None for the whole picture. iterations: of total variation in the candidate that a guided one is
+    shown; None for as many as that takes by itself. loss: what it is trained with by default. source: where the
     architecture is published.
     """
 
@@ -51,6 +52,7 @@ class Spec:
     size_multiple: int = 1
     fixed_size: tuple[int, int] | None = None
     halo: int | None = None
+    iterations: int | None = None
     loss: Loss = "mse"
 
     @property

@@ -1,0 +1,79 @@
+"""What the methods for photographs share: how they find a blur of any kind, and what arithmetic alone takes out."""
+
+from __future__ import annotations
+
+from unblur.estimate import analyse, jpeg
+from unblur.estimate.likelihood import ARITHMETIC_NOISE, LARGEST, are_whole, cosine_filter
+from unblur.estimate.shake import explains_worse, shake_blur
+from unblur.image import Image, luma
+from unblur.methods.base import Options
+from unblur.physics.blur import Blur
+
+#: A kernel that was found pixel by pixel is believed from this confidence on: a wrong one costs decibels.
+_BELIEVED = 0.7
+
+#: A line, or a Gaussian narrower than the first number, that leaves more of the spectrum unexplained than the second
+#: may be a shake: in most photographs right kernels leave 0.05 to 0.09, shakes taken for either 0.12 to 0.31.
+_NARROW, _DOUBTFUL = 1.4, 0.1
+
+#: It is one where a shake's kernel, believed from the first number on, explains the spectrum better by the second at
+#: least, in the logarithm of the deviance: next to true lines and Gaussians that was below 0.1, next to others mostly
+#: 0.2 and more. Below the third number no kernel was found that holds; then it is none of all, unless it is JPEG that
+#: leaves so much unexplained.
+_LIKELY, _BETTER, _NOTHING = 0.6, 0.15, 0.2
+
+#: A kernel that leaves no more than this may be right even so: shakes taken for something else leave 0.12 and more.
+_WRONG = 0.115
+
+
+def find(image: Image) -> Blur:
+    """The blur of an image, camera shake included; "none" where it cannot be told. Raises ImageError."""
+    found = analyse(image)
+    blur = found.blur
+    if blur.kind == "shake":
+        shake = shake_blur(image)
+        return shake if shake.confidence >= _BELIEVED else Blur("none", confidence=0.0, noise=blur.noise)
+    if not _is_doubtful(blur) or found.unexplained <= _DOUBTFUL:
+        return blur
+    return _or_shake(image, blur, sure=found.unexplained <= _WRONG)
+
+
+def _is_doubtful(blur: Blur) -> bool:
+    """Whether a shake can look like it."""
+    sigmas = (blur.parameters.get(name, 0) for name in ("sigma", "sigma_y"))
+    return blur.kind == "motion" or (blur.kind == "gaussian" and max(sigmas) < _NARROW)
+
+
+def _or_shake(image: Image, blur: Blur, *, sure: bool) -> Blur:
+    """A blur, the shake that explains the picture better, or "none" where neither can be right.
+
+    sure: the blur leaves little enough to be right where no shake is found.
+    """
+    shake = shake_blur(image)
+    if shake.kernel is None or blur.kernel is None:
+        return blur
+    if shake.confidence < _NOTHING and not sure and jpeg(image) is None:
+        return Blur("none", confidence=0.0, noise=blur.noise)
+    if shake.confidence < _LIKELY:
+        return blur
+    return shake if explains_worse(luma(image), blur.kernel, shake.kernel) >= _BETTER else blur
+
+
+def divided(image: Image, blur: Blur, options: Options) -> Image | None:
+    """A thumbnail that arithmetic alone had blurred, with the blur divided out; None for any other picture."""
+    if not _is_arithmetic(image, blur):
+        return None
+    assert blur.kernel is not None
+    assert blur.noise is not None
+    restored = cosine_filter(image, blur.kernel, blur.noise)
+    # Whole numbers come back from a mirrored scene alone, also where its borders do not look like one.
+    return restored if options.border == "reflect101" or are_whole(restored) else None
+
+
+def _is_arithmetic(image: Image, blur: Blur) -> bool:
+    """Whether a thumbnail was blurred by arithmetic alone: symmetrically, and not rounded.
+
+    If it was mirrored at its borders, linear inversion with the right spectrum brings back all that is left.
+    """
+    quiet = blur.kind == "gaussian" and blur.kernel is not None and (blur.noise or 1) < ARITHMETIC_NOISE
+    return quiet and max(image.shape[:2]) <= LARGEST
