@@ -173,7 +173,8 @@ def test_freed_memory_is_kept_for_the_next_and_given_back_at_the_end():
 
     before = tiling.memory_in_use()
     with tiling.keeping(), tiling.keeping():
-        np.ones(25_000_000, np.float32)
+        many = [np.ones(1_000_000, np.float32) for _ in range(25)]
+        del many
         assert resident() > before + 80e6
     assert resident() < before + 30e6
 

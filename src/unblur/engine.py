@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
@@ -264,15 +263,21 @@ class Plan:
     def _restore_opened(
         self, opened: _Opened, given: Blur | None, progress: Progress | None, started: float
     ) -> Result:
+        if opened.pixels.shape[0] * opened.pixels.shape[1] < _WORTH_KEEPING:
+            return self._restore_pixels(opened, given, progress, started)
+        with tiling.keeping():
+            return self._restore_pixels(opened, given, progress, started)
+
+    def _restore_pixels(
+        self, opened: _Opened, given: Blur | None, progress: Progress | None, started: float
+    ) -> Result:
         pixels, source = opened.pixels, opened.source
         if given is not None:
             _check_fits(given, pixels)
         blur, reason = _decide(pixels, self.row, given, source.quality if source else 0)
         output, left_alone = pixels, (reason,) if reason else ()
         if not reason and self.strength > 0:
-            keeping = pixels.shape[0] * pixels.shape[1] >= _WORTH_KEEPING
-            with tiling.keeping() if keeping else nullcontext():
-                output, fell_back = self._run_tiles(pixels, blur, progress)
+            output, fell_back = self._run_tiles(pixels, blur, progress)
             if fell_back >= _WORTH_SAYING:
                 where = f"{fell_back:.0%} of the picture"
                 if given is None and fell_back > _BEYOND:

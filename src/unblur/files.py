@@ -142,8 +142,8 @@ READABLE = frozenset(suffix for suffix, known in FORMATS.items() if known.read)
 #: Quality of a lossy file where none is asked for: the smallest that re-saves photographs above 42 dB.
 _QUALITY = {"jpeg": 97, "avif": 96}
 
-#: Level of zlib for PNG and TIFF: a quarter faster than 6 for files that are as small to half a percent.
-_EFFORT = 4
+#: Levels of zlib for PNG and TIFF: a quarter faster than 6 for files that are as small to half a percent, and to one.
+_EFFORT, _EFFORT_TIFF = 4, 3
 
 #: A larger file is mapped instead of read, and a larger picture encoded into a temporary file.
 _MAP_ABOVE = 2**26
@@ -952,7 +952,13 @@ def _save_tiff(
     predictor = "float" if image.format == "float" else "horizontal"
     big = image.width * image.height * image.bands * _NUMPY[image.format].itemsize > 4_000_000_000
     data = _saved(
-        image, "tiffsave", compression="deflate", level=_EFFORT, predictor=predictor, bigtiff=big, keep=_KEEP
+        image,
+        "tiffsave",
+        compression="deflate",
+        level=_EFFORT_TIFF,
+        predictor=predictor,
+        bigtiff=big,
+        keep=_KEEP,
     )
     return [memoryview(data)] if big else tiff_with(data, carried)
 
