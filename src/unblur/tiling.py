@@ -25,7 +25,8 @@ SMALLEST_TILE = 64
 
 #: Settings of glibc's `mallopt`: from how many bytes on an array has pages of its own, how many free bytes are kept,
 #: and how many heaps threads may have, each of which is too small for large arrays. The largest leave holes in a heap
-#: that nothing else fits in. As before is what glibc arrives at by itself in a process that handles large arrays.
+#: that nothing else fits in. As before is what glibc arrives at by itself in a process that handles large arrays; only
+#: heaps may stay fewer for threads that begin later.
 _OWN_PAGES, _KEPT, _HEAPS = -3, -1, -8
 _KEEP = ((_OWN_PAGES, 1 << 24), (_KEPT, (1 << 31) - 1), (_HEAPS, 1))
 _AS_BEFORE = ((_OWN_PAGES, 1 << 25), (_KEPT, 1 << 26), (_HEAPS, 0))

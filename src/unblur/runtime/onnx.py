@@ -26,6 +26,7 @@ class OnnxBackend:
         # Imported here: loading the library takes longer than all the rest of the package.
         import onnxruntime as ort
 
+        ort.disable_telemetry_events()  # a picture is nobody else's business
         if not isinstance(model, bytes) and not Path(model).is_file():
             raise FileError(f"{model}: no such file; give the path of an ONNX model")
         source = model if isinstance(model, bytes) else os.fspath(model)
