@@ -51,7 +51,8 @@ def test_it_is_better_than_the_total_variation_that_it_is_shown(alone, astronaut
         )
         for name, more in rest.items()
     }
-    assert found[network] > found["total-variation"] + 0.05
+    # What the smaller one learnt from found kernels leaves it less to add where the kernel is right.
+    assert found[network] > found["total-variation"] + {"unblur-m": 0.1, "unblur-s": 0.05}[network]
 
 
 @pytest.mark.parametrize("kernel", [disk(2.2), motion(9, 20)])
@@ -63,7 +64,6 @@ def test_it_mends_what_a_wrong_kernel_leaves(alone, astronaut, kernel, network):
         name: psnr(from_array(unblur.restore(pixels, method=name, kernel=wrong).image), sharp, data_range=1)
         for name in ("total-variation", network)
     }
-    print(found)
     assert found[network] > found["total-variation"] + 0.3
 
 
