@@ -20,7 +20,7 @@ from unblur.errors import ImageError, OptionError
 from unblur.estimate import noise_level, quality_noise
 from unblur.image import INTEGER_MAX, Image, from_array, rounding_noise, to_array
 from unblur.methods import Method, Options
-from unblur.methods.guard import CELL, GRID, guard
+from unblur.methods.guard import GRID, guard, reach
 from unblur.physics import kernels
 from unblur.physics.blur import Blur
 from unblur.threads import cores
@@ -303,8 +303,10 @@ class Plan:
         row, spooled = self.row, isinstance(pixels, np.memmap)
         output = files.spool(pixels.shape, pixels.dtype) if spooled else np.empty_like(pixels)
         options = row.prepare(from_array(sample(pixels)), blur, self.options)
-        checked = 2 * CELL if row.careful else 0
-        halo = row.halo(blur, options) + checked
+        # What a check sees beyond a tile's own pixels need not be as exact as those: any restoration explains the input
+        # as well up to where it ends.
+        checked = reach(blur) if row.careful else 0
+        halo = max(row.halo(blur, options), checked)
         bytes_per_pixel = row.bytes_with(options) if row.bytes_with else row.bytes_per_pixel
         bytes_per_pixel += _BYTES_AROUND
         room = self._room(pixels, output)
@@ -320,9 +322,10 @@ class Plan:
         def one(window: NDArray[Any], tile: tiling.Tile) -> Image:
             before = from_array(window)
             local = blur.window(*tile.outer)
-            after = row.run(before, local, replace(options, wanted=_around(tile.crop, checked)))
+            part = _around(tile.crop, checked)
+            after = row.run(before, local, replace(options, wanted=part))
             if row.careful:
-                after, share = guard(before, after, local)
+                after[part], share = guard(before[part], after[part], local.window(*part))
                 fallen.append(share * (tile.bottom - tile.top) * (tile.right - tile.left))
             return after if self.strength == 1 else before + np.float32(self.strength) * (after - before)
 

@@ -36,6 +36,13 @@ SATURATED = 254 / 255
 GLOW = 0.25
 
 
+def reach(blur: Blur) -> int:
+    """Pixels around a place that its check looks at, a multiple of `GRID`: its mean, and two of trust around it."""
+    kernels = [one.kernel for one in (blur, *blur.parts) if one.kernel is not None]
+    radius = max((len(kernel) // 2 for kernel in kernels), default=0)
+    return -(-(3 * CELL // 2 + GRID + radius) // GRID) * GRID
+
+
 class Guarded(NamedTuple):
     """A checked picture, and the share of its pixels that fell back to the input (0..1)."""
 
