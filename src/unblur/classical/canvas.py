@@ -9,6 +9,7 @@ restoration without boundary artifacts", 2005).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -90,9 +91,15 @@ class Canvas:
 
     def image(self, planes: Planes) -> Image:
         """The image's part of planes on this canvas, within [0, 1]. Shape: (C, H', W') in, (H, W, C) out."""
-        window = planes[:, : self.size[0], : self.size[1]].transpose(1, 2, 0)
-        clipped: Image = np.clip(window, 0, 1).astype(np.float32, order="C")
+        clipped = np.empty((*self.size, len(planes)), np.float32)
+        # Channel by channel it is twice as fast.
+        for channel, plane in enumerate(planes):
+            np.clip(self.window(plane), 0, 1, out=clipped[:, :, channel])
         return clipped
+
+    def window(self, planes: Planes) -> Planes:
+        """A view of the image's part of planes on this canvas. Shape: (..., H', W') in, (..., H, W) out."""
+        return planes[..., : self.size[0], : self.size[1]]
 
 
 def make_canvas(
@@ -121,11 +128,13 @@ def make_canvas(
     margin = radius + REACH
     if inverse:
         margin += radius if known else REACH
-    planes = np.ascontiguousarray(image.transpose(2, 0, 1), dtype=dtype)
-    for axis in (1, 2):
-        planes = extended(planes, axis, margin, rule, exact=known)
-    transfer = otf(kernel, planes.shape[1:], planes.dtype)
-    height, width = image.shape[:2]
+    height, width, channels = image.shape
+    grid = tuple(length + _extra(length, margin, rule, exact=known) for length in (height, width))
+    planes = np.empty((channels, *grid), dtype)
+    planes[:, :height, :width] = image.transpose(2, 0, 1)
+    _continue(planes[:, :, :width], 1, height, margin, rule, exact=known)
+    _continue(planes, 2, width, margin, rule, exact=known)
+    transfer = otf(kernel, grid, planes.dtype)
     unseen = () if known else ((slice(height, None), slice(None)), (slice(height), slice(width, None)))
     return Canvas(planes, (height, width), kernel, transfer, unseen)
 
@@ -215,23 +224,47 @@ def shares(planes: Planes | Spectrum, arrays: int) -> tuple[list[slice], int]:
     return [slice(top, min(top + share, height)) for top in range(0, height, share)], rows
 
 
-def extended(planes: Planes, axis: int, margin: int, rule: Border, *, exact: bool = False) -> Planes:
+def extended(planes: Planes, axis: int, margin: int, rule: Border) -> Planes:
     """Planes with what lies after the end and, as the canvas wraps around, before the start of an axis."""
     length = planes.shape[axis]
+    shape = list(planes.shape)
+    shape[axis] += _extra(length, margin, rule)
+    longer = np.empty(shape, planes.dtype)
+    np.moveaxis(longer, axis, 0)[:length] = np.moveaxis(planes, axis, 0)
+    _continue(longer, axis, length, margin, rule)
+    return longer
+
+
+def _extra(length: int, margin: int, rule: Border, *, exact: bool = False) -> int:
+    """By how many pixels an axis is continued."""
     if rule == "circular" or margin == 0:
-        return planes
-    period = {"reflect101": max(2 * length - 2, 1), "reflect": 2 * length}.get(rule, 0)
-    if exact and period and period <= length + 2 * margin:
-        index = border_index(length, 0, period - length, rule)
-        return np.take(planes, index, axis=axis)
-    extra = scipy.fft.next_fast_len(length + 2 * margin, real=True) - length
-    # Flat for a quarter at each end, so that the rule holds exactly near the image.
-    ramp = np.clip(2 * (np.arange(extra) + 0.5) / extra - 0.5, 0, 1)
-    fade = (0.5 - 0.5 * np.cos(np.pi * ramp)).astype(planes.dtype)
-    fade = fade.reshape([-1 if a == axis else 1 for a in range(3)])
-    after = np.take(planes, border_index(length, 0, extra, rule)[length:], axis=axis)
-    before = np.take(planes, border_index(length, extra, 0, rule)[:extra], axis=axis)
-    return np.concatenate([planes, after + fade * (before - after)], axis=axis)
+        return 0
+    if exact and (period := _period(length, rule)) <= length + 2 * margin:
+        return int(period) - length
+    return int(scipy.fft.next_fast_len(length + 2 * margin, real=True)) - length
+
+
+def _continue(
+    planes: Planes, axis: int, length: int, margin: int, rule: Border, *, exact: bool = False
+) -> None:
+    """Fill planes from `length` on: what lies after the end and, as the canvas wraps around, before the start."""
+    extra = planes.shape[axis] - length
+    if not extra:
+        return
+    along = np.moveaxis(planes, axis, 0)
+    after = along[border_index(length, 0, extra, rule)[length:]]
+    if not (exact and _period(length, rule) <= length + 2 * margin):
+        before = along[border_index(length, extra, 0, rule)[:extra]]
+        # Flat for a quarter at each end, so that the rule holds exactly near the image.
+        ramp = np.clip(2 * (np.arange(extra) + 0.5) / extra - 0.5, 0, 1)
+        fade = (0.5 - 0.5 * np.cos(np.pi * ramp)).astype(planes.dtype)
+        after += fade[:, None, None] * (before - after)
+    along[length:] = after
+
+
+def _period(length: int, rule: Border) -> float:
+    """After how many pixels a continued axis repeats itself."""
+    return {"reflect101": max(2 * length - 2, 1), "reflect": 2 * length}.get(rule, math.inf)
 
 
 def _is_symmetric(kernel: Kernel) -> bool:

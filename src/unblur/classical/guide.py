@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from unblur.classical.canvas import Continuation
 from unblur.classical.prior import Statistics
-from unblur.classical.total_variation import total_variation
+from unblur.classical.total_variation import restored_planes
 from unblur.image import Image
 from unblur.physics.blur import Kernel
 
@@ -39,13 +39,14 @@ def guide(
     candidate: where another deconvolution has made it already.
     Raises ImageError, KernelError or OptionError.
     """
+    planes = image.transpose(2, 0, 1)
+    restored = planes if candidate is None else candidate.transpose(2, 0, 1)
     if kernel is not None and candidate is None:
-        candidate = total_variation(
+        restored = restored_planes(
             image, kernel, noise=noise, border=border, statistics=statistics, iterations=iterations
         )
     shown = np.empty((CHANNELS, *image.shape[:2]), np.float32)
-    shown[:3] = image.transpose(2, 0, 1)
-    shown[3:6] = shown[:3] if candidate is None else candidate.transpose(2, 0, 1)
+    shown[:3], shown[3:6] = planes, restored
     shown[6] = min(noise / _NOISE, 1.0)
     shown[7] = 0.0 if kernel is None else min(spread(kernel) / _SPREAD, 1.0)
     return shown

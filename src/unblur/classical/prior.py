@@ -89,18 +89,24 @@ def count_edged(laws: tuple[PowerLaw, ...]) -> int:
     return sum(1 for _ in takewhile(lambda one: one >= _EDGED * powers[0], powers))
 
 
-def rotate(rotation: NDArray[np.float64], planes: Planes) -> Planes:
-    """Planes (C, H, W) in the colour space of `rotation`. Raises OptionError for another number of colours."""
+def rotate(rotation: NDArray[np.float64], planes: Planes, out: Planes | None = None) -> Planes:
+    """Planes (C, H, W) in the colour space of `rotation`; out: where to put them, which may be the planes themselves.
+
+    Raises OptionError for another number of colours.
+    """
     if len(rotation) != len(planes):
         raise OptionError(f"statistics of {len(rotation)} colours do not fit an image of {len(planes)}")
-    turned = np.empty_like(planes)
+    turned = np.empty_like(planes) if out is None else out
     weights = rotation.astype(planes.dtype)
 
     def turn(rows: slice) -> None:
-        for one, row in zip(turned[:, rows], weights, strict=True):
-            np.multiply(planes[0, rows], row[0], out=one)
-            for plane, weight in zip(planes[1:, rows], row[1:], strict=True):
+        strip = planes[:, rows]
+        mixed = np.empty_like(strip)
+        for one, row in zip(mixed, weights, strict=True):
+            np.multiply(strip[0], row[0], out=one)
+            for plane, weight in zip(strip[1:], row[1:], strict=True):
                 one += weight * plane
+        turned[:, rows] = mixed
 
     in_strips(turn, planes, 3)
     return turned

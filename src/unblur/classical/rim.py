@@ -66,24 +66,24 @@ def _beyond(canvas: Canvas, prior: Prior, distance: int) -> float:
 def solve_beyond(canvas: Canvas, planes: Planes, prior: Prior, steps: int, edged: int) -> Spectrum:
     """As `solve_colours`, but what lies beyond the image is solved for on strips, and the rest by a division.
 
+    planes: changed there.
     prior: noise to signal on a grid, (H', W') to (C, H', W' // 2 + 1).
     """
     return filter_linear(canvas, fill_beyond(canvas, planes, prior, steps, edged), prior(canvas.grid))
 
 
 def fill_beyond(canvas: Canvas, planes: Planes, prior: Prior, steps: int, edged: int) -> Planes:
-    """The planes with what blurring would have given beyond the image, as solved for on strips. Shape: kept.
+    """The planes, changed to what blurring would have given beyond the image, as solved for on strips. Shape: kept.
 
     prior: noise to signal on a grid, (H', W') to (C, H', W' // 2 + 1).
     """
-    filled = planes.copy()
     for axis in (0, 1):
-        strip, beyond = _strip(canvas, filled, axis)
-        spectrum = solve_colours(strip, strip.planes, prior(strip.grid), steps, edged)
+        strip, beyond = _strip(canvas, planes, axis)
+        spectrum = solve_colours(strip, strip.planes, prior(strip.grid), steps, edged, near=True)
         spectrum *= strip.transfer
         found = np.moveaxis(irfft(spectrum, strip.grid), axis + 1, 0)[beyond]
-        np.moveaxis(filled, axis + 1, 0)[canvas.size[axis] :] = found
-    return filled
+        np.moveaxis(planes, axis + 1, 0)[canvas.size[axis] :] = found
+    return planes
 
 
 def _strip(canvas: Canvas, planes: Planes, axis: int) -> tuple[Canvas, slice]:

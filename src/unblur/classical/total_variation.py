@@ -64,8 +64,8 @@ _DATA_PENALTY = 0.15
 #: and time to make up for it.
 _START_STEPS, _START_NOISE = 20, 10.0
 
-#: Steps on strips along the borders of a large picture: in all of it their last eight are worth less than 0.01 dB.
-_STRIP_STEPS = 12
+#: Steps on strips along the borders of a large picture.
+_STRIP_STEPS = 14
 
 
 def bytes_per_pixel(edged: int) -> int:
@@ -90,12 +90,41 @@ def total_variation(
     restores best where `noise` is right. `statistics`: of the whole image, where this is a tile.
     Raises ImageError, KernelError or OptionError.
     """
+    canvas, planes = _solve(image, kernel, noise, iterations, border, weight, statistics)
+    return canvas.image(planes)
+
+
+def restored_planes(
+    image: Image,
+    kernel: Kernel,
+    *,
+    noise: float | None = None,
+    iterations: int | None = None,
+    border: Continuation = "auto",
+    statistics: Statistics | None = None,
+) -> Planes:
+    """As `total_variation`, for those who go on with planes. Shape: (H, W, C) in, (C, H, W) out, within [0, 1]."""
+    canvas, planes = _solve(image, kernel, noise, iterations, border, 1.0, statistics)
+    window = canvas.window(planes)
+    return np.clip(window, 0, 1, out=window)
+
+
+def _solve(
+    image: Image,
+    kernel: Kernel,
+    noise: float | None,
+    iterations: int | None,
+    border: Continuation,
+    weight: float,
+    statistics: Statistics | None,
+) -> tuple[Canvas, Planes]:
+    """The restored planes, (C, H', W'), on their canvas."""
     noise = max(noise_level(noise), FLOAT32_NOISE)
     if not weight > 0:
         raise OptionError(f"weight: expected a positive number, got {weight}")
     canvas = make_canvas(image, kernel, border, noise)
     rotation, laws = statistics or measure(canvas, noise)
-    planes = rotate(rotation, canvas.planes)
+    planes = rotate(rotation, canvas.planes, out=canvas.planes)
     ratio = noise_to_signal(laws, noise, canvas.grid)
     edged = count_edged(laws)
     near = canvas.known or is_near(canvas, lambda grid: noise_to_signal(laws, noise, grid))
@@ -146,7 +175,7 @@ def total_variation(
             rim.pull(pulled)
         spectrum = _solved(rfft(pulled), data, denominator)
     planes[:edged] = irfft(spectrum, canvas.grid)
-    return canvas.image(rotate(rotation.T, planes))
+    return canvas, rotate(rotation.T, planes, out=planes)
 
 
 def _solved(spectrum: Spectrum, data: Spectrum, denominator: Planes) -> Spectrum:

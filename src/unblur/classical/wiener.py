@@ -70,7 +70,7 @@ def wiener(
         raise OptionError("balance: expected a positive number, and prior 'laplacian' or 'flat'")
     canvas = make_canvas(image, kernel, border, noise, np.float64 if noise < FLOAT32_NOISE else np.float32)
     rotation, laws = statistics or measure(canvas, noise)
-    planes = rotate(rotation, canvas.planes)
+    planes = rotate(rotation, canvas.planes, out=canvas.planes)
 
     def weight(grid: tuple[int, int]) -> Planes:
         return _balanced(noise_to_signal(laws, noise, grid), grid, prior, balance).astype(planes.dtype)

@@ -73,7 +73,7 @@ def run(backend: Backend, card: ModelCard, image: Image, blur: Blur, options: Op
     restored = restored[:height, :width]
     if channels == 1:
         restored = restored.mean(axis=2, keepdims=True)
-    return np.clip(restored, 0, 1, order="C")
+    return np.ascontiguousarray(np.clip(restored, 0, 1, out=restored))
 
 
 def _run_turned(backend: Backend, shown: NDArray[np.float32]) -> NDArray[np.float32]:
