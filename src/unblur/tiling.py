@@ -32,8 +32,8 @@ _KEEP = ((_OWN_PAGES, 1 << 26), (_KEPT, (1 << 31) - 1), (_HEAPS, 1))
 _AS_BEFORE = ((_OWN_PAGES, 1 << 25), (_KEPT, 1 << 26), (_HEAPS, 0))
 
 _lock = threading.Lock()
-#: One for each that keeps memory now.
-_keeping: list[None] = []
+#: How many keep memory now.
+_keeping = 0
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
 
@@ -208,19 +208,20 @@ def keeping() -> Iterator[None]:
     To fetch fresh pages for every array takes a tenth of the time of a large restoration, and half of that of a
     network.
     """
+    global _keeping
     mallopt = _of_allocator("mallopt")
     if mallopt is None:
         yield
         return
     with _lock:
-        _keeping.append(None)
+        _keeping += 1
         for setting in _KEEP:
             mallopt(*setting)
     try:
         yield
     finally:
         with _lock:
-            _keeping.pop()
+            _keeping -= 1
             if not _keeping:
                 for setting in _AS_BEFORE:
                     mallopt(*setting)

@@ -31,13 +31,13 @@ BYTES_SHOWN = 100
 _WRONG = 0.06
 
 
-def method(backend: Backend, card: ModelCard, source: str) -> Method:
-    """The method that runs a guided network. source: the file of its weights, for the record."""
+def method(backend: Callable[[], Backend], card: ModelCard, source: str) -> Method:
+    """The method that runs a guided network. backend: gives what runs it. source: its weights, for the record."""
     own = Method(
         name=card.name,
         summary=f"the network {card.name}, shown a deconvolution",
         find=estimate_blur,
-        run=partial(run, backend, card),
+        run=lambda image, blur, options: run(backend(), card, image, blur, options),
         halo=halo(card),
         # What it is shown takes less than total variation did to make it.
         bytes_per_pixel=classical.TOTAL_VARIATION.bytes_per_pixel,
@@ -53,10 +53,11 @@ def method(backend: Backend, card: ModelCard, source: str) -> Method:
     return own
 
 
-def _run_or_divide(backend: Backend, card: ModelCard, image: Image, blur: Blur, options: Options) -> Image:
-    if (restored := photograph.divided(image, blur, options)) is not None:
-        return restored
-    return run(backend, card, image, blur, options)
+def _run_or_divide(
+    backend: Callable[[], Backend], card: ModelCard, image: Image, blur: Blur, options: Options
+) -> Image:
+    restored = photograph.divided(image, blur, options)
+    return run(backend(), card, image, blur, options) if restored is None else restored
 
 
 def run(backend: Backend, card: ModelCard, image: Image, blur: Blur, options: Options) -> Image:

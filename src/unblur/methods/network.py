@@ -65,9 +65,7 @@ def method(model: str) -> Method:
     Raises FileError where there are no weights, damaged ones or another model's, OptionError for a model that
     does not restore or an unknown backend, MissingExtraError for a backend that is not installed.
     """
-    chosen = os.environ.get(BACKEND_VARIABLE, "")
-    if chosen and chosen not in SUFFIX_OF:
-        raise OptionError(f"{BACKEND_VARIABLE}={chosen}: unknown; one of {', '.join(SUFFIX_OF)}")
+    chosen = chosen_backend()
     path = find_weights(model, (SUFFIX_OF[chosen],) if chosen else SUFFIXES)
     if chosen and path.suffix != SUFFIX_OF[chosen]:
         raise OptionError(f"{path}: {BACKEND_VARIABLE}={chosen} runs {SUFFIX_OF[chosen]} files only")
@@ -77,12 +75,20 @@ def method(model: str) -> Method:
     return found
 
 
+def chosen_backend() -> str:
+    """The value of UNBLUR_BACKEND, "" where there is none. Raises OptionError for an unknown one."""
+    chosen = os.environ.get(BACKEND_VARIABLE, "")
+    if chosen and chosen not in SUFFIX_OF:
+        raise OptionError(f"{BACKEND_VARIABLE}={chosen}: unknown; one of {', '.join(SUFFIX_OF)}")
+    return chosen
+
+
 @lru_cache(maxsize=4)
 def _load(path: Path, chosen: str, _stamp: int) -> Method:
     backend = open_backend(path, chosen)
     card = backend.card
     if card.role == "guided":
-        return guided.method(backend, card, str(path))
+        return guided.method(lambda: backend, card, str(path))
     if card.role != "restorer":
         raise OptionError(f"{card.name} does not restore pictures; it is of the kind {card.role!r}")
     side = card.fixed_size[0] if card.fixed_size else None
