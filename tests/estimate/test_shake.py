@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from skimage import data as pictures
@@ -11,6 +13,8 @@ from unblur.estimate.shake import CROP, Shake, agreement, excess, informative_cr
 from unblur.image import from_array, quantise
 from unblur.physics import kernels
 from unblur.physics.convolve import convolve
+
+SIDE = math.isqrt(CROP)
 
 
 @pytest.fixture(scope="module")
@@ -75,15 +79,16 @@ def test_no_image():
 
 def test_crop_is_where_the_edges_are():
     rng = np.random.default_rng(0)
-    plane = np.full((700, 900), 0.5, np.float32)
-    plane[300:620, 500:820] += rng.uniform(-0.2, 0.2, (320, 320)).astype(np.float32)
+    plane = np.full((800, 900), 0.5, np.float32)
+    here = slice(304, 304 + SIDE), slice(496, 496 + SIDE)
+    plane[here] += rng.uniform(-0.2, 0.2, (SIDE, SIDE)).astype(np.float32)
     (crop, known), *others = informative_crops(plane, np.ones(plane.shape, bool))
     assert not others  # nothing is to be seen elsewhere
-    assert crop.shape == known.shape == (CROP, CROP)
-    assert crop.std() > 0.9 * plane[300:620, 500:820].std()
+    assert crop.shape == known.shape == (SIDE, SIDE)
+    assert crop.std() > 0.9 * plane[here].std()
     # Edges that are saturated count for nothing.
     saturated = np.ones(plane.shape, bool)
-    saturated[300:620, 500:820] = False
+    saturated[here] = False
     plane[:200, :200] += rng.uniform(-0.05, 0.05, (200, 200)).astype(np.float32)
     ((_, known),) = informative_crops(plane, saturated)
     assert known.all()
@@ -91,16 +96,16 @@ def test_crop_is_where_the_edges_are():
 
 def test_second_crop_lies_apart():
     rng = np.random.default_rng(0)
-    plane = rng.uniform(0, 0.01, (400, 1000)).astype(np.float32)
-    plane[:, 320:640] *= 40
-    plane[:, 660:] *= 20
+    plane = rng.uniform(0, 0.01, (400, 1200)).astype(np.float32)
+    plane[:, 384 : 384 + SIDE] *= 40
+    plane[:, 384 + SIDE :] *= 20
     known = np.ones(plane.shape, bool)
     (first, _), (second, seen) = informative_crops(plane, known)
-    assert first.shape == second.shape == seen.shape == (CROP, CROP)
+    assert first.shape == second.shape == seen.shape == (SIDE, SIDE)
     assert first.std() > 1.3 * second.std() > 0.05
     assert not np.shares_memory(first, second)
-    assert len(informative_crops(plane[:, 200:800], known[:, 200:800])) == 1  # no room
-    plane[:, 640:] = 0.5
+    assert len(informative_crops(plane[:, 300:1000], known[:, 300:1000])) == 1  # no room
+    plane[:, 384 + SIDE :] = 0.5
     assert len(informative_crops(plane, known)) == 1  # no edges
 
 

@@ -36,8 +36,8 @@ Known: TypeAlias = NDArray[np.bool_]
 #: The widest kernel that is looked for unless told otherwise, and the narrowest of the coarsest scale, pixels.
 LARGEST, _SMALLEST = 35, 5
 
-#: Pixels on a side of the crop that is looked at, and of the least picture that tells anything.
-CROP, _LEAST = 320, 32
+#: Pixels of the crop that is looked at, and on a side of the least picture that tells anything.
+CROP, _LEAST = 392**2, 32
 
 #: A pixel from here on is saturated: what would have been there is not known. On a coarser scale a pixel is known that
 #: is made of known ones by at least this share.
@@ -48,11 +48,11 @@ _CONTRAST = 4 / 255
 
 _SHRINK = 0.5**0.5
 
-#: Weight of the gradients: at first, the factor after each turn, and at least.
-_GRADIENTS, _DECAY, _LEAST_GRADIENTS = 4e-3, 1 / 1.1, 1e-4
+#: Weight of the gradients: the factor after each turn, and at least.
+_DECAY, _LEAST_GRADIENTS = 1 / 1.06, 1e-4
 
 #: Turns at each scale, and at the finest one.
-_TURNS, _LAST_TURNS = 5, 8
+_TURNS, _LAST_TURNS = 8, 12
 
 #: Penalty of the splitting of the gradients: up to this, doubling; the unknown is filled in at these steps.
 _PENALTY, _FILLED = 1e5, (5, 11, 17)
@@ -60,8 +60,9 @@ _PENALTY, _FILLED = 1e5, (5, 11, 17)
 #: A second window has at least this share of the edges of the first.
 _EDGES = 1 / 3
 
-#: Weights of the kernel's squared norm: that of the answer, and that of the second opinion of a picture of one window.
-_RIDGES = (2.0, 5.0)
+#: Weights of the gradients at first, and of the kernel's squared norm: those of the answer, and those of the second
+#: opinion of a picture of one window, which is the answer where it explains the spectrum better.
+_WEIGHTS = (6e-3, 5.0), (1e-2, 2.0)
 
 #: Weights of a kernel below this share of its largest are none, and pieces of it below this share of the whole. What
 #: moving it by a fraction of a pixel rings with is below the third share.
@@ -73,20 +74,24 @@ _CG_STEPS, _CG_SMALL = 20, 1e-10
 _TINY = 1e-12
 
 #: The confidence is nothing at the first agreement of the opinions of one window, whole at the second ...
-_AGREEMENT = (0.6, 1.0)
+_AGREEMENT = (0.35, 0.85)
 #: ... or so of two windows, whose kernels agree to 0.97 and more under an even shake where both have edges enough, and
 #: to 0.94 and less where the motion is uneven. A window that disagrees for want of edges is still explained better by
 #: the kernel of the other than by its own, in the logarithm of the deviance by 0.09 and more; others are not.
 _TOGETHER, _BETTER = (0.9, 1.0), (0.0, -0.1)
-#: ... and nothing at the first excess of gradients, whole at the second. Right kernels have -0.8 to -0.1 on shaken
-#: photographs, wrong ones -0.1 and more, and what is found in sharp photographs 0.7 and more.
-_EXCESS = (0.22, -0.38)
+#: ... and nothing at the first excess of gradients, whole at the second: right kernels have -0.8 to 0 on shaken
+#: photographs, wrong ones 0.4; and more by the third number for each unit of noise ...
+_EXCESS, _EXCESS_OF_NOISE = (0.4, 0.0), 40.0
+#: ... and nothing for a kernel of no more pixels than this that explains the spectrum better than none does by no more
+#: than the second number, in the logarithm of the deviance; whole at the third. Shaken photographs have 0.07 and more,
+#: sharp ones, in which kernels of up to nine pixels are found, 0.03 and less.
+_NARROW, _NEEDED = 11, (0.0, 0.05)
 
 #: The inverse filter that shows this: its weight of the gradients.
 _INVERSE = 1e-3
 
 #: What the errors of a kernel that was found leave is to be taken for noise of this standard deviation.
-_KERNEL_NOISE = 0.005
+_KERNEL_NOISE = 0.007
 
 
 class Shake(NamedTuple):
@@ -114,17 +119,22 @@ def shake_kernel(image: Image, *, size: int | None = None) -> Shake:
     if min(plane.shape) < _LEAST or float(np.ptp(plane)) < _CONTRAST or not known.any():
         return Shake(delta(), 0.0)
     asked = [
-        (plane, known, _RIDGES[0]),
-        (*crops[1], _RIDGES[0]) if len(crops) > 1 else (plane, known, _RIDGES[1]),
+        (plane, known, _WEIGHTS[0]),
+        (*crops[1], _WEIGHTS[0]) if len(crops) > 1 else (plane, known, _WEIGHTS[1]),
     ]
     found = spread(lambda one: _estimate(one[0], one[1], size, one[2]), asked)
     kernel, other = (_centred(one) for one in found)
     agreed = agreement(kernel, other)
     if len(crops) == 1:
         sure = _ramp(agreed, *_AGREEMENT)
+        if explains_worse(plane, kernel, other) > 0:
+            kernel = other
     else:
         sure = max(_ramp(agreed, *_TOGETHER), _ramp(explains_worse(crops[1][0], kernel, other), *_BETTER))
-    return Shake(kernel, min(sure, _ramp(excess(plane, kernel), *_EXCESS)))
+    sure = min(sure, _ramp(excess(plane, kernel) - _EXCESS_OF_NOISE * noise_level(image), *_EXCESS))
+    if len(kernel) <= _NARROW:
+        sure = min(sure, _ramp(explains_worse(plane, delta(), kernel), *_NEEDED))
+    return Shake(kernel, sure)
 
 
 def shake_blur(image: Image) -> Blur:
@@ -144,9 +154,12 @@ def shake_blur(image: Image) -> Blur:
 def informative_crops(plane: Plane, known: Known) -> list[tuple[Plane, Known]]:
     """The crop with the most edges among pixels that are known, and, where there is one, a second apart from it.
 
-    Shape: (H, W) in, at most `CROP` a side out.
+    Shape: (H, W) in, at most `CROP` pixels out.
     """
-    rows, columns = (min(CROP, side) for side in plane.shape)
+    height, width = plane.shape
+    least = min(height, width, math.isqrt(CROP))
+    most = CROP // least
+    rows, columns = (least, min(width, most)) if height <= width else (min(height, most), least)
     if (rows, columns) == plane.shape:
         return [(plane, known)]
     steps = np.hypot(*np.gradient(ndimage.gaussian_filter(plane, 1.0)))
@@ -220,11 +233,11 @@ def _ramp(value: float, low: float, high: float) -> float:
     return float(np.clip((value - low) / (high - low), 0, 1))
 
 
-def _estimate(plane: Plane, known: Known, size: int, ridge: float) -> Field:
-    """The kernel under one weight of its norm. Shape: (H, W) in, (size, size) out."""
+def _estimate(plane: Plane, known: Known, size: int, weights: tuple[float, float]) -> Field:
+    """The kernel under weights of the gradients and of its norm. Shape: (H, W) in, (size, size) out."""
     scales = max(0, math.floor(math.log(_SMALLEST / size) / math.log(_SHRINK)))
     kernel: Field | None = None
-    weight = _GRADIENTS
+    weight, ridge = weights
     for scale in range(scales, -1, -1):
         factor = _SHRINK**scale
         side = math.ceil(size * factor) // 2 * 2 + 1

@@ -26,8 +26,9 @@ RESIDUAL_SIGMAS = 4.0
 RESIDUAL_FLOOR = 2.5 / 255
 
 #: The mean colour of a neighbourhood, restored and blurred again, may be off by this much, or by the noise that is
-#: seen: where there is more of it, colours are smoothed, and noise is cut off at black and white.
-MEAN_SHIFT = 1.0 / 255
+#: seen: where there is more of it, colours are smoothed, and noise is cut off at black and white. The kernel of a shake
+#: is found pixel by pixel, and nowhere quite right: the second number.
+MEAN_SHIFT, MEAN_SHIFT_OF_SHAKE = 1.0 / 255, 4.0 / 255
 
 #: A pixel from here on is saturated: of it no restored picture can say what was there.
 SATURATED = 254 / 255
@@ -89,7 +90,8 @@ def guard(image: Image, restored: Image, blur: Blur) -> Guarded:
     noise = blur.noise or 0.0
     limit = max(RESIDUAL_SIGMAS * noise, RESIDUAL_FLOOR)
     # Noise that was told from what a kernel leaves unexplained is no licence: the kernel may be wrong.
-    most = max(min(noise, noise_sigma(image)), MEAN_SHIFT) if noise > MEAN_SHIFT else MEAN_SHIFT
+    least = MEAN_SHIFT_OF_SHAKE if blur.kind == "shake" else MEAN_SHIFT
+    most = max(min(noise, noise_sigma(image)), least) if noise > least else least
     # 1 up to the limit, 0 from twice the limit on.
     trust = np.clip(2 - np.maximum(rms / limit, shift / most), 0, 1)
     if finite is not None:

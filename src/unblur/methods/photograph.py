@@ -19,8 +19,9 @@ _NARROW, _DOUBTFUL = 1.4, 0.1
 #: It is one where a shake's kernel, believed from the first number on, explains the spectrum better by the second at
 #: least, in the logarithm of the deviance: next to true lines and Gaussians that was below 0.1, next to others mostly
 #: 0.2 and more. Below the third number no kernel was found that holds; then it is none of all, unless it is JPEG that
-#: leaves so much unexplained.
-_LIKELY, _BETTER, _NOTHING = 0.6, 0.15, 0.2
+#: leaves so much unexplained. A kernel that is found pixel by pixel explains some of JPEG's error as well: next to it
+#: the fourth number is asked for.
+_LIKELY, _BETTER, _NOTHING, _BETTER_IN_JPEG = 0.6, 0.17, 0.2, 0.35
 
 #: A kernel that leaves no more than this may be right even so: shakes taken for something else leave 0.12 and more.
 _WRONG = 0.115
@@ -56,7 +57,8 @@ def _or_shake(image: Image, blur: Blur, *, sure: bool) -> Blur:
         return Blur("none", confidence=0.0, noise=blur.noise)
     if shake.confidence < _LIKELY:
         return blur
-    return shake if explains_worse(luma(image), blur.kernel, shake.kernel) >= _BETTER else blur
+    enough = _BETTER if jpeg(image) is None else _BETTER_IN_JPEG
+    return shake if explains_worse(luma(image), blur.kernel, shake.kernel) >= enough else blur
 
 
 def divided(image: Image, blur: Blur, options: Options) -> Image | None:
