@@ -17,6 +17,7 @@ from unblur.estimate.fit import (
     periodogram,
     refine,
     remainder,
+    round_blur,
     truncated,
 )
 from unblur.estimate.gaussian import Sigma, gaussian_sigma, sigma_at
@@ -179,7 +180,12 @@ def _kind_of(
     radius, sure = radius_of(image, found)
     if sure >= SURE:
         disk = refine(fine, "disk", (radius,)) if fine else None
-        if fine and (cut := truncated(fine, radius)) and not (disk and disk.deviance < cut.deviance):
+        if (
+            fine
+            and (cut := truncated(fine, radius))
+            and not (disk and disk.deviance < cut.deviance)
+            and jpeg(image) is None  # whose error lies where rings are
+        ):
             return _of_eight_bits(image, fine, noise, radius, sure, cut) or _cut_off(cut, sure)
         return _known("disk", sure, radius=disk.numbers[0] if disk else radius)
     if gaussian.sigma >= SHARP_SIGMA and gaussian.confidence >= SURE:
@@ -192,6 +198,11 @@ def _kind_of(
                 return blur
             if end and gaussian.sigma >= RINGLESS:
                 return _cut_off(end, gaussian.confidence)
+        if fine and jpeg(image) is None:
+            told = round_blur(fine, gaussian.sigma)
+            if told.kind == "disk":
+                return _known("disk", gaussian.confidence, radius=told.number)
+            return _known("gaussian", gaussian.confidence, sigma=told.number)
         return _known("gaussian", gaussian.confidence, sigma=gaussian.sigma)
     return Blur("none", confidence=gaussian.confidence)
 
