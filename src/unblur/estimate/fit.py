@@ -90,8 +90,8 @@ _FAMILIES = {
 _WHOLE = replace(_FAMILIES["round"], reach=(0.8,))
 _ANY_DISK = replace(_FAMILIES["disk"], reach=(0.8,))
 
-#: A disk that hides its rings in noise has so many times the radius of the sigma of a Gaussian that looks like it, and is
-#: told by a deviance that is lower by the second number: next to 101 Gaussians it was once.
+#: A disk that hides its rings in noise has so many times the radius of the sigma of a Gaussian that looks like it, and
+#: is told by a deviance that is lower by the second number: that of one of 101 Gaussians was.
 _RADIUS, _ROUNDER = 1.5, 6.0
 
 #: A Gaussian found so much narrower that explains better by the second number is believed instead.
