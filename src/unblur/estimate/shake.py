@@ -84,8 +84,8 @@ _TOGETHER, _BETTER = (0.9, 1.0), (0.0, -0.1)
 _EXCESS, _EXCESS_OF_NOISE = (0.4, 0.0), 40.0
 #: ... and nothing for a kernel of no more pixels than this that explains the spectrum better than none does by no more
 #: than the second number, in the logarithm of the deviance; whole at the third. Shaken photographs have 0.07 and more,
-#: sharp ones, in which kernels of up to nine pixels are found, 0.03 and less.
-_NARROW, _NEEDED = 11, (0.0, 0.05)
+#: sharp ones, in which kernels of up to nine pixels are found, 0.03 and less, and such as moved in many ways 0.06.
+_NARROW, _NEEDED = 11, (0.02, 0.1)
 
 #: The inverse filter that shows this: its weight of the gradients.
 _INVERSE = 1e-3
