@@ -11,7 +11,7 @@ from unblur import restore
 from unblur.engine import Plan
 from unblur.image import Image
 from unblur.methods import METHODS, photograph
-from unblur.methods.guard import guard
+from unblur.methods.guard import GRID, guard, reach
 from unblur.physics import kernels
 from unblur.physics.blur import Blur
 from unblur.physics.convolve import convolve
@@ -36,6 +36,30 @@ def test_colours_may_move_by_the_noise_that_is_seen_not_by_what_is_only_told(sha
         assert guard(blurred, moved, Blur("gaussian", {"sigma": 1.5}, KERNEL, noise=noise)).fell_back > 0.9
     seen = guard(noisy(blurred, 0.02), moved, Blur("gaussian", {"sigma": 1.5}, KERNEL, noise=0.02))
     assert seen.fell_back == 0
+
+
+def test_the_kernel_of_a_shake_is_nowhere_quite_right(sharp: Image) -> None:
+    blurred = convolve(sharp, KERNEL)
+    for moved, fell_back in ((3.0, 0), (8.5, 1)):
+        shake = Blur("shake", kernel=KERNEL, noise=0.007)
+        found = guard(blurred, sharp + np.float32(moved / 255), shake)
+        assert round(found.fell_back) == fell_back
+    told = guard(blurred, sharp + np.float32(3.0 / 255), Blur("kernel", kernel=KERNEL, noise=0.007))
+    assert told.fell_back > 0.9
+
+
+def test_a_part_is_checked_as_in_the_whole(sharp: Image) -> None:
+    blurred = convolve(sharp, KERNEL)
+    restored = sharp.copy()
+    restored[84:110, 90:120] += 0.05  # wrong beside the part that is looked at, and within it
+    blur = Blur("gaussian", {"sigma": 1.5}, KERNEL, noise=0.002)
+    assert reach(blur) % GRID == 0
+    part = slice(64, 128), slice(64, 128)
+    seen = tuple(slice(one.start - reach(blur), one.stop + reach(blur)) for one in part)
+    inside = tuple(slice(reach(blur), -reach(blur)) for _ in part)
+    whole = guard(blurred, restored, blur).image[part]
+    assert np.abs(whole - restored[part]).max() > 0.01
+    np.testing.assert_allclose(guard(blurred[seen], restored[seen], blur).image[inside], whole, atol=1e-6)
 
 
 def test_what_is_saturated_is_no_witness(sharp: Image) -> None:
