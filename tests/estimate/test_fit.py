@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from unblur.estimate import analyse
-from unblur.estimate.fit import coarse_taps, noise_under, periodogram, refine, round_blur
+from unblur.estimate.fit import Periodogram, coarse_taps, noise_under, periodogram, refine, round_blur
 from unblur.image import Image, from_array, quantise, to_array
 from unblur.physics.blur import Kernel
 from unblur.physics.convolve import convolve, gaussian_blur_u8
@@ -92,12 +92,17 @@ def test_a_disk_too_small_for_rings_is_no_gaussian(radius: float) -> None:
     assert analyse(quantise(convolve(sharp, gaussian(0.9)))).blur.kind == "gaussian"
 
 
-@pytest.mark.parametrize("radius", [1.8, 3.2])
-def test_a_disk_whose_rings_lie_in_noise_is_no_gaussian(camera: Image, radius: float) -> None:
-    blurred = convolve(camera, disk(radius))
+def _in_noise(image: Image, kernel: Kernel) -> Periodogram:
+    blurred = convolve(image, kernel)
     noise = np.random.default_rng(5).normal(0, 0.012, blurred.shape)
     found = periodogram(quantise(np.clip(blurred + noise, 0, 1).astype(np.float32)))
     assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("radius", [1.8, 3.2])
+def test_a_disk_whose_rings_lie_in_noise_is_no_gaussian(camera: Image, radius: float) -> None:
+    found = _in_noise(camera, disk(radius))
     told = round_blur(found, 0.6 * radius)
     assert told.kind == "disk"
     assert told.number == pytest.approx(radius, abs=0.15)
@@ -105,10 +110,7 @@ def test_a_disk_whose_rings_lie_in_noise_is_no_gaussian(camera: Image, radius: f
 
 @pytest.mark.parametrize("sigma", [1.2, 2.0])
 def test_a_gaussian_in_noise_stays_one(camera: Image, sigma: float) -> None:
-    blurred = convolve(camera, gaussian(sigma))
-    noise = np.random.default_rng(5).normal(0, 0.012, blurred.shape)
-    found = periodogram(quantise(np.clip(blurred + noise, 0, 1).astype(np.float32)))
-    assert found is not None
+    found = _in_noise(camera, gaussian(sigma))
     assert round_blur(found, 1.04 * sigma) == ("gaussian", 1.04 * sigma)
     if sigma < 2:  # a start that is far off is mended where enough of the picture is left
         assert round_blur(found, 1.7 * sigma).number == pytest.approx(sigma, rel=0.1)
