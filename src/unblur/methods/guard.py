@@ -27,8 +27,8 @@ RESIDUAL_FLOOR = 2.5 / 255
 
 #: The mean colour of a neighbourhood, restored and blurred again, may be off by this much, or by the noise that is
 #: seen: where there is more of it, colours are smoothed, and noise is cut off at black and white. The kernel of a shake
-#: is found pixel by pixel, and nowhere quite right: the second number.
-MEAN_SHIFT, MEAN_SHIFT_OF_SHAKE = 1.0 / 255, 4.0 / 255
+#: is found pixel by pixel, and nowhere quite right: the second number, which bounds how far all colours may move.
+MEAN_SHIFT, MEAN_SHIFT_OF_SHAKE = 1.0 / 255, 1.75 / 255
 
 #: A pixel from here on is saturated: of it no restored picture can say what was there.
 SATURATED = 254 / 255
