@@ -28,7 +28,7 @@ SMALLEST_TILE = 64
 #: that nothing else fits in. As before is what glibc arrives at by itself in a process that handles large arrays; only
 #: heaps may stay fewer for threads that begin later.
 _OWN_PAGES, _KEPT, _HEAPS = -3, -1, -8
-_KEEP = ((_OWN_PAGES, 1 << 26), (_KEPT, (1 << 31) - 1), (_HEAPS, 1))
+_KEEP = ((_OWN_PAGES, 1 << 25), (_KEPT, (1 << 31) - 1), (_HEAPS, 1))
 _AS_BEFORE = ((_OWN_PAGES, 1 << 25), (_KEPT, 1 << 26), (_HEAPS, 0))
 
 _lock = threading.Lock()
