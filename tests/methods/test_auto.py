@@ -10,8 +10,10 @@ from unblur import restore
 from unblur.classical.canvas import find_border
 from unblur.estimate import analyse
 from unblur.image import Image, from_array, to_array
+from unblur.methods import photograph
 from unblur.methods.photograph import find
 from unblur.metrics import psnr
+from unblur.physics.blur import Blur
 from unblur.physics.convolve import convolve
 from unblur.physics.kernels import gaussian, motion, shake
 
@@ -45,6 +47,21 @@ def test_a_shake_that_looks_like_a_line_is_told_by_what_a_line_leaves_unexplaine
         for image in (blurred, restore(blurred, kernel=told.blur.kernel).image, found.image)
     )
     assert as_line < before < after - 2
+
+
+@pytest.mark.parametrize(
+    ("blur", "doubtful"),
+    [
+        (Blur("disk", {"radius": 1.2}), True),
+        (Blur("disk", {"radius": 3.0}), False),
+        (Blur("gaussian", {"sigma": 0.7}), True),
+        (Blur("gaussian", {"sigma": 1.0, "sigma_y": 2.0}), False),
+        (Blur("motion", {"length": 20.0, "angle": 3.0}), True),
+        (Blur("none"), False),
+    ],
+)
+def test_what_a_shake_can_look_like(blur: Blur, doubtful: bool) -> None:
+    assert photograph._is_doubtful(blur) is doubtful
 
 
 def test_a_line_that_explains_little_stays_one() -> None:

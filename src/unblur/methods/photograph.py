@@ -12,9 +12,10 @@ from unblur.physics.blur import Blur
 #: A kernel that was found pixel by pixel is believed from this confidence on: a wrong one costs decibels.
 _BELIEVED = 0.7
 
-#: A line, or a Gaussian narrower than the first number, that leaves more of the spectrum unexplained than the second
-#: may be a shake: in most photographs right kernels leave 0.05 to 0.09, shakes taken for either 0.12 to 0.31.
-_NARROW, _DOUBTFUL = 1.4, 0.1
+#: A line, or a Gaussian narrower than the first number, or a disk no wider than that, which leaves more of the spectrum
+#: unexplained than the second may be a shake: in most photographs right kernels leave 0.05 to 0.09, shakes taken for
+#: one of these 0.12 to 0.31. A disk has so many times the radius of the sigma of a Gaussian that looks like it.
+_NARROW, _DOUBTFUL, _RADIUS = 1.4, 0.1, 1.5
 
 #: It is one where a shake's kernel, believed from the first number on, explains the spectrum better by the second at
 #: least, in the logarithm of the deviance: next to true lines and Gaussians that was below 0.1, next to others mostly
@@ -42,7 +43,11 @@ def find(image: Image) -> Blur:
 def _is_doubtful(blur: Blur) -> bool:
     """Whether a shake can look like it."""
     sigmas = (blur.parameters.get(name, 0) for name in ("sigma", "sigma_y"))
-    return blur.kind == "motion" or (blur.kind == "gaussian" and max(sigmas) < _NARROW)
+    return (
+        blur.kind == "motion"
+        or (blur.kind == "gaussian" and max(sigmas) < _NARROW)
+        or (blur.kind == "disk" and blur.parameters["radius"] < _RADIUS * _NARROW)
+    )
 
 
 def _or_shake(image: Image, blur: Blur, *, sure: bool) -> Blur:
