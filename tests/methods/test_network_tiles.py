@@ -270,9 +270,8 @@ def test_which_backend_runs(weights, exported, rng, monkeypatch):
     with pytest.raises(OptionError, match="UNBLUR_BACKEND=tensorflow: unknown; one of onnx, openvino"):
         methods.get("unet16")
     with pytest.raises(OptionError, match="UNBLUR_BACKEND=tensorflow: unknown"):
-        unblur.restore(
-            np.tile(image, (10, 10, 1)), sigma=1.5
-        )  # `auto`, whose network is loaded when it is needed
+        # `auto` loads its network when that is needed.
+        unblur.restore(np.tile(image, (10, 10, 1)), sigma=1.5)
     monkeypatch.setenv(network.BACKEND_VARIABLE, "torch")
     with pytest.raises(
         OptionError, match=r"unet16\.onnx: UNBLUR_BACKEND=torch runs \.safetensors files only"

@@ -158,8 +158,7 @@ def test_nothing_is_left_in_the_temporary_folder(server, photo, astronaut):
     large = files.encode((astronaut * 255).astype(np.uint8), "tiff")
     assert restore(server, large, "large.tif", method="wiener", sigma=1).status_code == 200
     assert restore(server, photo[:1000]).status_code in (415, 422)
-    # ONNX Runtime leaves a file of its own where it is first imported.
-    assert [path.name for path in server.temporary.iterdir() if path.name != ".ses"] == []
+    assert server.left_behind() == []
 
 
 def test_what_cannot_be_told_is_not_called_sharp(server):

@@ -158,8 +158,7 @@ def test_200_megabytes_that_are_not_announced(server):
     assert b"larger than the limit" in answer.read()
     assert taken < 1
     assert resident(server.process.pid) - before < 60e6
-    # ONNX Runtime puts a file of that name there when it is loaded.
-    assert [path.name for path in server.temporary.iterdir() if path.name != ".ses"] == []
+    assert server.left_behind() == []
 
 
 def test_every_answer_has_the_headers(server, sharp):

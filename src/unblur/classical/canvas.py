@@ -132,8 +132,8 @@ def make_canvas(
     grid = tuple(length + _extra(length, margin, rule, exact=known) for length in (height, width))
     planes = np.empty((channels, *grid), dtype)
     planes[:, :height, :width] = image.transpose(2, 0, 1)
-    _continue(planes[:, :, :width], 1, height, margin, rule, exact=known)
-    _continue(planes, 2, width, margin, rule, exact=known)
+    _continue(planes[:, :, :width], 1, height, rule)
+    _continue(planes, 2, width, rule)
     transfer = otf(kernel, grid, planes.dtype)
     unseen = () if known else ((slice(height, None), slice(None)), (slice(height), slice(width, None)))
     return Canvas(planes, (height, width), kernel, transfer, unseen)
@@ -231,7 +231,7 @@ def extended(planes: Planes, axis: int, margin: int, rule: Border) -> Planes:
     shape[axis] += _extra(length, margin, rule)
     longer = np.empty(shape, planes.dtype)
     np.moveaxis(longer, axis, 0)[:length] = np.moveaxis(planes, axis, 0)
-    _continue(longer, axis, length, margin, rule)
+    _continue(longer, axis, length, rule)
     return longer
 
 
@@ -244,22 +244,21 @@ def _extra(length: int, margin: int, rule: Border, *, exact: bool = False) -> in
     return int(scipy.fft.next_fast_len(length + 2 * margin, real=True)) - length
 
 
-def _continue(
-    planes: Planes, axis: int, length: int, margin: int, rule: Border, *, exact: bool = False
-) -> None:
-    """Fill planes from `length` on: what lies after the end and, as the canvas wraps around, before the start."""
+def _continue(planes: Planes, axis: int, length: int, rule: Border) -> None:
+    """Fill planes from `length` on: what lies after the end and, as the canvas wraps around, before the start.
+
+    Where the planes are as long as the rule's period the two are the same.
+    """
     extra = planes.shape[axis] - length
     if not extra:
         return
     along = np.moveaxis(planes, axis, 0)
     after = along[border_index(length, 0, extra, rule)[length:]]
-    if not (exact and _period(length, rule) <= length + 2 * margin):
-        before = along[border_index(length, extra, 0, rule)[:extra]]
-        # Flat for a quarter at each end, so that the rule holds exactly near the image.
-        ramp = np.clip(2 * (np.arange(extra) + 0.5) / extra - 0.5, 0, 1)
-        fade = (0.5 - 0.5 * np.cos(np.pi * ramp)).astype(planes.dtype)
-        after += fade[:, None, None] * (before - after)
-    along[length:] = after
+    before = along[border_index(length, extra, 0, rule)[:extra]]
+    # Flat for a quarter at each end, so that the rule holds exactly near the image.
+    ramp = np.clip(2 * (np.arange(extra) + 0.5) / extra - 0.5, 0, 1)
+    fade = (0.5 - 0.5 * np.cos(np.pi * ramp)).astype(planes.dtype)
+    along[length:] = after + fade[:, None, None] * (before - after)
 
 
 def _period(length: int, rule: Border) -> float:

@@ -26,7 +26,7 @@ from unblur.estimate.learned import KINDS, Guess, guess_at
 from unblur.estimate.likelihood import ROUNDED, Likely, likely_gaussian
 from unblur.estimate.maps import blur_map
 from unblur.estimate.motion import Motion, linear_motion, motion_of
-from unblur.estimate.noise import noise_level, noise_sigma
+from unblur.estimate.noise import Seen, look, noise_level, noise_sigma
 from unblur.estimate.sharpness import sharpness, sharpness_of
 from unblur.estimate.spectrum import SIDE, Spectrum, spectrum
 from unblur.image import Image, check_image, rounding_noise
@@ -140,7 +140,7 @@ def analyse(image: Image, *, map: bool = False) -> Estimate:  # noqa: A002
     gaussian = sigma_at(image, found)
     motion = motion_of(image, found)
     fine = periodogram(image)
-    seen = noise_sigma(image)
+    seen = look(image)
     blur = _kind_of(image, found, fine, gaussian, motion, seen)
     left = remainder(fine, blur.kernel) if fine and blur.kernel is not None else None
     noise = noise_level(image, under=left.noise if left else None, seen=seen)
@@ -158,12 +158,12 @@ def _kind_of(
     fine: Periodogram | None,
     gaussian: Sigma,
     motion: Motion | None,
-    noise: float,
+    pixels: Seen,
 ) -> Blur:
     """The decision: the network tells blurs with a direction from round ones, rings tell round ones apart."""
     seen = motion if motion is not None and motion.confidence >= SURE else None
     if min(found.side) == SIDE and found.windows >= FEWEST_WINDOWS:
-        guess = guess_at(image, found, noise)
+        guess = guess_at(image, found, pixels.noise)
         kind = max(KINDS, key=lambda kind: guess.chances[kind])
         sure = guess.chances[kind]
         if kind == "shake" and sure >= (STRIPED if seen else LIKELY):
@@ -184,9 +184,9 @@ def _kind_of(
             fine
             and (cut := truncated(fine, radius))
             and not (disk and disk.deviance < cut.deviance)
-            and jpeg(image) is None  # whose error lies where rings are
+            and pixels.jpeg is None  # whose error lies where rings are
         ):
-            return _of_eight_bits(image, fine, noise, radius, sure, cut) or _cut_off(cut, sure)
+            return _of_eight_bits(fine, pixels, radius, sure, cut) or _cut_off(cut, sure)
         return _known("disk", sure, radius=disk.numbers[0] if disk else radius)
     if gaussian.sigma >= SHARP_SIGMA and gaussian.confidence >= SURE:
         small = gaussian.sigma < RINGLESS and gaussian.confidence >= STEEP
@@ -194,15 +194,14 @@ def _kind_of(
             return _known("disk", gaussian.confidence, radius=radius)
         if fine and gaussian.sigma >= COARSE:
             end = truncated(fine, gaussian.sigma)
-            if blur := _of_eight_bits(image, fine, noise, gaussian.sigma, gaussian.confidence, end):
+            if blur := _of_eight_bits(fine, pixels, gaussian.sigma, gaussian.confidence, end):
                 return blur
             if end and gaussian.sigma >= RINGLESS:
                 return _cut_off(end, gaussian.confidence)
-        if fine and jpeg(image) is None:
+        if fine and pixels.jpeg is None:
             told = round_blur(fine, gaussian.sigma)
-            if told.kind == "disk":
-                return _known("disk", gaussian.confidence, radius=told.number)
-            return _known("gaussian", gaussian.confidence, sigma=told.number)
+            number = "radius" if told.kind == "disk" else "sigma"
+            return _known(told.kind, gaussian.confidence, **{number: told.number})
         return _known("gaussian", gaussian.confidence, sigma=gaussian.sigma)
     return Blur("none", confidence=gaussian.confidence)
 
@@ -230,13 +229,13 @@ def _small_disk(fine: Periodogram | None, sigma: float) -> float:
 
 
 def _of_eight_bits(
-    image: Image, fine: Periodogram, noise: float, sigma: float, confidence: float, cut: Truncated | None
+    fine: Periodogram, pixels: Seen, sigma: float, confidence: float, cut: Truncated | None
 ) -> Blur | None:
     """The Gaussian of cv2.GaussianBlur in 8 bits, where it shows, and better than one that ends early explains it."""
-    if noise > ROUNDED * rounding_noise(np.uint8):  # that would hide it
+    if pixels.noise > ROUNDED * rounding_noise(np.uint8):  # that would hide it
         return None
     found = coarse_taps(fine, cut.sigma if cut else sigma)
-    if found is None or (cut and cut.deviance < found.deviance) or jpeg(image) is not None:
+    if found is None or (cut and cut.deviance < found.deviance) or pixels.jpeg is not None:
         return None
     kernel = kernels.gaussian_u8(found.sigma)
     return Blur("gaussian", {"sigma": found.sigma}, kernel, confidence=confidence)

@@ -90,9 +90,11 @@ _FAMILIES = {
 _WHOLE = replace(_FAMILIES["round"], reach=(0.8,))
 _ANY_DISK = replace(_FAMILIES["disk"], reach=(0.8,))
 
-#: A disk that hides its rings in noise has so many times the radius of the sigma of a Gaussian that looks like it, and
-#: is told by a deviance that is lower by the second number: that of one of 101 Gaussians was.
-_RADIUS, _ROUNDER = 1.5, 6.0
+#: A disk that shows no rings has about so many times the radius of the sigma of a Gaussian that looks like it, ...
+RADIUS_OF_SIGMA = 1.5
+
+#: ... and is told by a deviance that is lower by this much: that of one of 101 Gaussians was.
+_ROUNDER = 6.0
 
 #: A Gaussian found so much narrower that explains better by the second number is believed instead.
 _NARROWER, _FAR_BETTER = 0.7, 10.0
@@ -204,7 +206,7 @@ def round_blur(found: Periodogram, sigma: float) -> Round:
     """
     start = explain(found, kernels.gaussian(sigma))
     whole = _refine(found, _WHOLE, (sigma,), _PATIENT)
-    disk = _refine(found, _ANY_DISK, (_RADIUS * sigma,), _PATIENT)
+    disk = _refine(found, _ANY_DISK, (RADIUS_OF_SIGMA * sigma,), _PATIENT)
     bar = min((fit.deviance for fit in (start, whole) if fit), default=-np.inf)
     if disk and disk.deviance < bar - _ROUNDER:
         return Round("disk", disk.numbers[0])

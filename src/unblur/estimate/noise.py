@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from unblur.estimate.fit import noise_under, periodogram
-from unblur.estimate.jpeg import jpeg
+from unblur.estimate.jpeg import Jpeg, jpeg
 from unblur.image import Image
 from unblur.physics.blur import Kernel
 from unblur.threads import spread
@@ -53,17 +55,29 @@ def noise_sigma(image: Image) -> float:
     return float(np.mean(spread(_plane_noise, [image[rows, columns, c] for c in range(channels)])))
 
 
+class Seen(NamedTuple):
+    """What a picture's pixels show: noise, as a standard deviation in [0, 1] units, and JPEG, None for no trace."""
+
+    noise: float
+    jpeg: Jpeg | None
+
+
+def look(image: Image) -> Seen:
+    """The noise and the JPEG compression of an image."""
+    return Seen(noise_sigma(image), jpeg(image))
+
+
 def noise_level(
-    image: Image, kernel: Kernel | None = None, under: float | None = None, seen: float | None = None
+    image: Image, kernel: Kernel | None = None, under: float | None = None, seen: Seen | None = None
 ) -> float:
     """The standard deviation that a deconvolution should reckon with, in [0, 1] units: `noise_sigma`, or JPEG's.
 
     What JPEG leaves behind is no noise where the picture is flat, and more than noise where it is not. kernel: what
     the picture was blurred by, where that is known; the noise then is at least what stands in the spectrum where the
-    blur has taken the picture away. under: that, where it is known. seen: `noise_sigma`, where it is known.
+    blur has taken the picture away. under: that, where it is known. seen: `look`, where it was done.
     """
-    seen, found = noise_sigma(image) if seen is None else seen, jpeg(image)
-    level = max(_KEPT * seen, _UNEVEN * found.noise) if found else seen
+    sigma, found = look(image) if seen is None else seen
+    level = max(_KEPT * sigma, _UNEVEN * found.noise) if found else sigma
     if under is None:
         if kernel is None or (fine := periodogram(image)) is None:
             return level

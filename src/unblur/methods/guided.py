@@ -26,7 +26,7 @@ from unblur.runtime.base import Backend
 #: Channels of a network that is shown four candidates.
 CANDIDATES = CHANNELS + 9
 #: For each pixel of a tile when the network runs: what it is shown, its result, and what is around.
-BYTES_SHOWN = 100
+_BYTES_SHOWN = 100
 #: By how much the Gaussians of two of them are narrower and wider: an estimate is rarely further from the truth.
 _WRONG = 0.06
 
@@ -43,7 +43,7 @@ def method(backend: Callable[[], Backend], card: ModelCard, source: str) -> Meth
         bytes_per_pixel=classical.TOTAL_VARIATION.bytes_per_pixel,
         bytes_with=classical.total_variation_bytes,
         fixed_bytes=fixed_bytes(card),
-        bytes_with_fixed=BYTES_SHOWN,
+        bytes_with_fixed=_BYTES_SHOWN,
         prepare=classical.prepare,
         multiple=card.size_multiple,
         models=(source,),

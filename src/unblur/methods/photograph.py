@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from unblur.estimate import analyse, jpeg
+from unblur.estimate.fit import RADIUS_OF_SIGMA
 from unblur.estimate.likelihood import ARITHMETIC_NOISE, LARGEST, are_whole, cosine_filter
 from unblur.estimate.shake import explains_worse, shake_blur
 from unblur.image import Image, luma
@@ -14,8 +15,8 @@ _BELIEVED = 0.7
 
 #: A line, or a Gaussian narrower than the first number, or a disk no wider than that, which leaves more of the spectrum
 #: unexplained than the second may be a shake: in most photographs right kernels leave 0.05 to 0.09, shakes taken for
-#: one of these 0.12 to 0.31. A disk has so many times the radius of the sigma of a Gaussian that looks like it.
-_NARROW, _DOUBTFUL, _RADIUS = 1.4, 0.1, 1.5
+#: one of these 0.12 to 0.31.
+_NARROW, _DOUBTFUL = 1.4, 0.1
 
 #: It is one where a shake's kernel, believed from the first number on, explains the spectrum better by the second at
 #: least, in the logarithm of the deviance: next to true lines and Gaussians that was below 0.1, next to others mostly
@@ -46,7 +47,7 @@ def _is_doubtful(blur: Blur) -> bool:
     return (
         blur.kind == "motion"
         or (blur.kind == "gaussian" and max(sigmas) < _NARROW)
-        or (blur.kind == "disk" and blur.parameters["radius"] < _RADIUS * _NARROW)
+        or (blur.kind == "disk" and blur.parameters["radius"] < RADIUS_OF_SIGMA * _NARROW)
     )
 
 
@@ -58,11 +59,12 @@ def _or_shake(image: Image, blur: Blur, *, sure: bool) -> Blur:
     shake = shake_blur(image)
     if shake.kernel is None or blur.kernel is None:
         return blur
-    if shake.confidence < _NOTHING and not sure and jpeg(image) is None:
+    compressed = jpeg(image) is not None
+    if shake.confidence < _NOTHING and not sure and not compressed:
         return Blur("none", confidence=0.0, noise=blur.noise)
     if shake.confidence < _LIKELY:
         return blur
-    enough = _BETTER if jpeg(image) is None else _BETTER_IN_JPEG
+    enough = _BETTER_IN_JPEG if compressed else _BETTER
     return shake if explains_worse(luma(image), blur.kernel, shake.kernel) >= enough else blur
 
 
