@@ -126,3 +126,16 @@ def test_a_line_is_given_up_where_no_shake_is_found_unless_it_leaves_little(
     monkeypatch.setattr(photograph, "shake_blur", lambda image: nothing)
     found = photograph._or_shake(convolve(astronaut, line.kernel), line, sure=sure)
     assert found.kind == ("motion" if sure else "none")
+
+
+@pytest.mark.parametrize(
+    ("better", "kind"), [(0.05, "motion"), (0.14, "none"), (0.3, "shake")]
+)  # in the logarithm of the deviance
+def test_neither_is_right_where_a_shake_explains_a_little_more(
+    astronaut: Image, better: float, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = Blur("motion", {"length": 9, "angle": 30}, kernels.motion(9, 30), confidence=0.74, noise=0.002)
+    shake = Blur("shake", {}, kernels.motion(5, 0), confidence=0.9, noise=0.002)
+    monkeypatch.setattr(photograph, "shake_blur", lambda image: shake)
+    monkeypatch.setattr(photograph, "explains_worse", lambda plane, one, other: better)
+    assert photograph._or_shake(convolve(astronaut, line.kernel), line, sure=False).kind == kind

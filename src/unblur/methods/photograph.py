@@ -20,10 +20,11 @@ _NARROW, _DOUBTFUL = 1.4, 0.1
 
 #: It is one where a shake's kernel, believed from the first number on, explains the spectrum better by the second at
 #: least, in the logarithm of the deviance: next to true lines and Gaussians that was below 0.1, next to others mostly
-#: 0.2 and more. Below the third number no kernel was found that holds; then it is none of all, unless it is JPEG that
-#: leaves so much unexplained. A kernel that is found pixel by pixel explains some of JPEG's error as well: next to it
-#: the fourth number is asked for.
+#: 0.2 and more. Between the two neither is right. Below the third number no kernel was found that holds; then it is
+#: none of all, unless it is JPEG that leaves so much unexplained. A kernel that is found pixel by pixel explains some
+#: of JPEG's error as well: next to it the fourth number is asked for.
 _LIKELY, _BETTER, _NOTHING, _BETTER_IN_JPEG = 0.6, 0.17, 0.2, 0.35
+_NEITHER = 0.1
 
 #: A kernel that leaves no more than this may be right even so: shakes taken for something else leave 0.12 and more.
 _WRONG = 0.115
@@ -60,12 +61,15 @@ def _or_shake(image: Image, blur: Blur, *, sure: bool) -> Blur:
     if shake.kernel is None or blur.kernel is None:
         return blur
     compressed = jpeg(image) is not None
+    neither = Blur("none", confidence=0.0, noise=blur.noise)
     if shake.confidence < _NOTHING and not sure and not compressed:
-        return Blur("none", confidence=0.0, noise=blur.noise)
+        return neither
     if shake.confidence < _LIKELY:
         return blur
-    enough = _BETTER_IN_JPEG if compressed else _BETTER
-    return shake if explains_worse(luma(image), blur.kernel, shake.kernel) >= enough else blur
+    better = explains_worse(luma(image), blur.kernel, shake.kernel)
+    if better >= (_BETTER_IN_JPEG if compressed else _BETTER):
+        return shake
+    return neither if better >= _NEITHER and not compressed else blur
 
 
 def divided(image: Image, blur: Blur, options: Options) -> Image | None:
