@@ -321,6 +321,8 @@ class Plan:
 
         def one(window: NDArray[Any], tile: tiling.Tile) -> Image:
             before = from_array(window)
+            if not np.may_share_memory(before, window):
+                files.unload(pixels)  # whose rows the system has mapped from end to end
             local = blur.window(*tile.outer)
             part = _around(tile.crop, checked)
             after = row.run(before, local, replace(options, wanted=part))
