@@ -66,7 +66,7 @@ _WEIGHTS = (6e-3, 5.0), (1e-2, 2.0)
 
 #: Weights of a kernel below this share of its largest are none, and pieces of it below this share of the whole. What
 #: moving it by a fraction of a pixel rings with is below the third share.
-_FAINT, _SPECK, _RINGING = 0.05, 0.1, 0.01
+_FAINT, _SPECK, _RINGING = 0.05, 0.05, 0.01
 
 #: Conjugate gradients stop after so many steps, or when the squared residual has fallen to this share.
 _CG_STEPS, _CG_SMALL = 20, 1e-10
