@@ -84,14 +84,6 @@ TERMS: Mapping[str, PictureLoss] = MappingProxyType(
 """Name in a recipe to loss."""
 
 
-def harm(output: Tensor, target: Tensor, given: Tensor) -> Tensor:
-    """By how many dB each picture is further from the target than what was given, 0 where it is nearer.
-
-    As a gain is judged: what is nearer than 45 dB is not seen. Shape: (N, ...) in, (N,) out.
-    """
-    return (psnr(given, target, VISIBLE) - psnr(output, target, VISIBLE)).relu()
-
-
 def combine(terms: Mapping[str, float], outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
     """The weighted sum of terms, summed over scales.
 

@@ -152,11 +152,7 @@ def picture_losses(recipe: Recipe, net: nn.Module, outputs: Sequence[Tensor], pa
         return losses.combine(recipe.loss.terms, [outputs[-1][:, None]], [part.sigma[:, None]])
     every = recipe.loss.scales == "all" and isinstance(net, Restorer)
     targets = net.pyramid(part.sharp) if every else [part.sharp]  # type: ignore[operator]
-    loss = losses.combine(recipe.loss.terms, outputs, targets)
-    if recipe.loss.harm:
-        given = part.blurred[:, : part.sharp.shape[1]]  # candidates and maps follow
-        loss = loss + recipe.loss.harm * losses.harm(outputs[-1], part.sharp, given)
-    return loss
+    return losses.combine(recipe.loss.terms, outputs, targets)
 
 
 def laid_out(pictures: Tensor, recipe: Recipe) -> Tensor:

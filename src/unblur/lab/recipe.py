@@ -250,9 +250,8 @@ class Batch(Section):
 class Loss(Section):
     """A weighted sum of per-picture losses on [0, 1].
 
-    charbonnier: sqrt(d^2 + 0.001^2). ssim: 1 - SSIM. psnr: minus the PSNR in dB; psnr45: limited to 45. harm: for
-    every dB that the finest output is worse than the blurred picture, both limited to 45. scales: supervise only the
-    finest output of a network, or all, each with weight 1.
+    charbonnier: sqrt(d^2 + 0.001^2). ssim: 1 - SSIM. psnr: minus the PSNR in dB; psnr45: limited to 45. scales:
+    supervise only the finest output of a network, or all, each with weight 1.
     """
 
     mse: float = 0.0
@@ -261,7 +260,6 @@ class Loss(Section):
     ssim: float = 0.0
     psnr: float = 0.0
     psnr45: float = 0.0
-    harm: Annotated[float, Field(ge=0)] = 0.0
     scales: Literal["finest", "all"] = "finest"
 
     @property
@@ -418,8 +416,6 @@ class Recipe(Section):
             raise ValueError("blur.margin needs data.crop")
         if (self.guide is not None) != (self.net.spec.role == "guided"):
             raise ValueError("guided networks, and no others, need a section guide")
-        if self.loss.harm and not self.net.spec.makes_pictures:
-            raise ValueError("loss.harm is of networks that make pictures")
         if self.batch.unpaired and self.gan is None:
             raise ValueError("only adversarial training can use unpaired pictures")
         if self.batch.size % getattr(self.data, "patches", 1):
