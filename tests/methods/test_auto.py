@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import skimage.data
 
-from unblur import restore
+from unblur import files, restore
 from unblur.classical.canvas import find_border
 from unblur.estimate import analyse
 from unblur.image import Image, from_array, to_array
@@ -64,10 +66,34 @@ def test_what_a_shake_can_look_like(blur: Blur, doubtful: bool) -> None:
     assert photograph._is_doubtful(blur) is doubtful
 
 
+def test_the_example_is_told_for_what_it_is() -> None:
+    scene = skimage.data.chelsea()
+    blurred = to_array(convolve(from_array(scene), gaussian(1.8)), np.uint8)
+    example = files.Source.open(Path(__file__).parents[2] / "examples" / "cat.png").read()
+    assert np.abs(blurred.astype(int) - example).max() <= 1
+    blur = find(from_array(example))
+    assert blur.kind == "gaussian"
+    assert blur.parameters["sigma"] == pytest.approx(1.8, abs=0.05)
+
+
 def test_a_line_that_explains_little_stays_one() -> None:
     blurred = _rounded(convolve(from_array(skimage.data.chelsea()[:288, :288]), motion(9.0, 30.0)))
     assert analyse(blurred).unexplained > 0.1
     assert find(blurred).kind == "motion"
+
+
+@pytest.mark.parametrize(("sigma", "narrower"), [(1.0, True), (2.0, False)])
+def test_a_gaussian_under_jpeg_that_may_be_a_small_disk_is_taken_out_as_a_narrower_one(
+    astronaut: Image, sigma: float, narrower: bool
+) -> None:
+    pixels = to_array(convolve(astronaut, gaussian(sigma)), np.uint8)
+    compressed = from_array(files.decode(files.encode(pixels, ".jpg", quality=80)))
+    told, found = analyse(compressed), find(compressed)
+    assert told.jpeg_quality == pytest.approx(80, abs=2)
+    share = photograph._NARROWER if narrower else 1
+    assert found.kind == "gaussian"
+    assert found.parameters["sigma"] == pytest.approx(share * told.blur.parameters["sigma"])
+    assert find(from_array(pixels)).parameters == analyse(from_array(pixels)).blur.parameters
 
 
 def _rounded(image: Image) -> Image:

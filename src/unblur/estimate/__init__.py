@@ -89,6 +89,7 @@ class Estimate:
     noise: what to reckon with, a standard deviation in [0, 1] units. angle, length: of the straight motion that
     fits best, degrees and pixels, or None. map: local sigma (H, W), or None where not asked for. unexplained: what the
     blur's kernel leaves unexplained of the spectrum, mean deviance of a frequency; 0 where there is no kernel.
+    jpeg_quality: 1 to 100, of a compression that shows in the pixels, or None.
     """
 
     blur: Blur
@@ -99,6 +100,7 @@ class Estimate:
     length: float | None = None
     map: NDArray[np.float32] | None = None
     unexplained: float = 0.0
+    jpeg_quality: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The estimate as plain JSON types, without the map."""
@@ -110,6 +112,7 @@ class Estimate:
             "motion_angle": self.angle if self.angle is None else round(self.angle, 2),
             "motion_length": self.length if self.length is None else round(self.length, 2),
             "unexplained": round(self.unexplained, 4),
+            "jpeg_quality": self.jpeg_quality,
         }
 
 
@@ -148,8 +151,17 @@ def analyse(image: Image, *, map: bool = False) -> Estimate:  # noqa: A002
     angle, length = (None, None) if motion is None else (motion.angle, motion.length)
     if blur.kind == "motion":
         angle, length = blur.parameters["angle"], blur.parameters["length"]
-    unexplained = left.unexplained if left else 0.0
-    return Estimate(blur, gaussian.sigma, sharpness_of(found), noise, angle, length, local, unexplained)
+    return Estimate(
+        blur,
+        gaussian.sigma,
+        sharpness_of(found),
+        noise,
+        angle,
+        length,
+        local,
+        unexplained=left.unexplained if left else 0.0,
+        jpeg_quality=seen.jpeg.quality if seen.jpeg else None,
+    )
 
 
 def _kind_of(
