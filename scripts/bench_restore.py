@@ -7,8 +7,8 @@ being told how. `opencv:3` is the Gaussian of cv2.GaussianBlur in 8 bits, whose 
 angle and a shake are drawn for each picture; `levin` takes the kernels `*.npy` of --kernels in turn, centred to the
 pixel, and is scored up to a shift of a pixel, since their centroids lie between pixels and no blind method can tell
 where; a named degradation is drawn as `unblur.degrade` does with seed 2. Gain = min(PSNR_out, 45) - min(PSNR_in, 45),
-protocol rgb8-v1. Harmed: a gain below -0.5 dB. Colour: by how much, at the most, restoring moved the mean of a channel,
-in 255ths.
+protocol rgb8-v1. Harmed: a gain below -0.5 dB. Moved: by how much, at the most, restoring moved the mean of a channel,
+in 255ths; off: by how much further it then was from that of the sharp picture.
 """
 
 from __future__ import annotations
@@ -105,11 +105,11 @@ def main(
     paths = sorted(path for path in data.iterdir() if path.suffix.lower() in files.READABLE)[:limit]
     if not paths:
         raise typer.BadParameter(f"{data}: holds no pictures; give the folder that they lie in")
-    table = Table("blur", "psnr in", "psnr out", "mean gain", "worst gain", "harmed", "colour", "left alone",
+    table = Table("blur", "psnr in", "psnr out", "mean gain", "worst gain", "harmed", "moved", "off", "left alone",
                   "kind told", "s/image")  # fmt: skip
     stories: list[tuple[float, str]] = []
     for what in blurs.split(","):
-        rows, alone, told, seconds, names, colour = [], 0, 0, 0.0, [], 0.0
+        rows, alone, told, seconds, names, moved, off = [], 0, 0, 0.0, [], 0.0, 0.0
         for index, path in enumerate(paths * rounds):
             image, target, draw = blurred(
                 from_array(files.Source.open(path).read()), what, index, kernel_folder
@@ -129,7 +129,10 @@ def main(
             before, after = (score(wanted, other, what) for other in (given, result.image))
             rows.append((min(before, 60), min(after, 60), gain(after, before)))
             names.append(path.name)
-            colour = max(colour, float(np.abs(result.image.mean((0, 1)) - given.mean((0, 1))).max()))
+            means = [pixels.mean((0, 1)) for pixels in (given, result.image, wanted)]
+            moved = max(moved, float(np.abs(means[1] - means[0]).max()))
+            further = np.abs(means[1] - means[2]) - np.abs(means[0] - means[2])
+            off = max(off, float(further.max()))
             stories.append((rows[-1][2], f"{path.name} as {index}: {story(draw, result.blur)}"))
         before, after, gains = np.array(rows).T
         lowest = int(np.argmin(after if what == "sharp" else gains))
@@ -140,7 +143,8 @@ def main(
             f"{gains.mean():+.2f}",
             f"{gains[lowest]:+.2f} {names[lowest]}",
             f"{np.count_nonzero(gains < HARM)}",
-            f"{colour:.2f}",
+            f"{moved:.2f}",
+            f"{off:.2f}",
             f"{alone}",
             f"{told}",
             f"{seconds / len(rows):.2f}",

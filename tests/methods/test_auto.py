@@ -10,14 +10,14 @@ import skimage.data
 
 from unblur import files, restore
 from unblur.classical.canvas import find_border
-from unblur.estimate import analyse
+from unblur.estimate import Estimate, analyse
 from unblur.image import Image, from_array, to_array
 from unblur.methods import photograph
 from unblur.methods.photograph import find
 from unblur.metrics import psnr
 from unblur.physics.blur import Blur
 from unblur.physics.convolve import convolve
-from unblur.physics.kernels import gaussian, motion, shake
+from unblur.physics.kernels import disk, gaussian, motion, shake
 
 
 def test_a_thumbnail_comes_back_though_its_borders_do_not_look_mirrored(astronaut: Image) -> None:
@@ -63,7 +63,7 @@ def test_a_shake_that_looks_like_a_line_is_told_by_what_a_line_leaves_unexplaine
     ],
 )
 def test_what_a_shake_can_look_like(blur: Blur, doubtful: bool) -> None:
-    assert photograph._is_doubtful(blur) is doubtful
+    assert photograph._can_be_a_shake(blur) is doubtful
 
 
 def test_the_example_is_told_for_what_it_is() -> None:
@@ -94,6 +94,39 @@ def test_a_gaussian_under_jpeg_that_may_be_a_small_disk_is_taken_out_as_a_narrow
     assert found.kind == "gaussian"
     assert found.parameters["sigma"] == pytest.approx(share * told.blur.parameters["sigma"])
     assert find(from_array(pixels)).parameters == analyse(from_array(pixels)).blur.parameters
+
+
+@pytest.mark.parametrize(("unexplained", "kind"), [(0.15, "disk"), (0.2, "shake")])
+def test_a_wide_disk_that_explains_nothing_gives_way_to_a_shake(
+    unexplained: float, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (
+        _found_beside_a_shake(Blur("disk", {"radius": 3.0}, disk(3.0)), unexplained, 1.0, 0.9, monkeypatch)
+        == kind
+    )
+
+
+@pytest.mark.parametrize(
+    ("noise_ratio", "confidence", "kind"), [(1.2, 0.3, "motion"), (1.8, 0.3, "none"), (1.8, 0.9, "shake")]
+)
+def test_a_line_that_asks_for_more_noise_than_there_is_is_none(
+    noise_ratio: float, confidence: float, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = Blur("motion", {"length": 9.0, "angle": 30.0}, motion(9.0, 30.0))
+    assert _found_beside_a_shake(line, 0.08, noise_ratio, confidence, monkeypatch) == kind
+
+
+def _found_beside_a_shake(
+    blur: Blur, unexplained: float, noise_ratio: float, confidence: float, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """The kind that is believed where the estimate is this, and a shake explains the picture far better."""
+    told = Estimate(blur, 1.0, 0.5, 0.01, unexplained=unexplained, noise_ratio=noise_ratio)
+    monkeypatch.setattr(photograph, "analyse", lambda image: told)
+    monkeypatch.setattr(
+        photograph, "shake_blur", lambda image: Blur("shake", {}, motion(5.0, 0.0), confidence=confidence)
+    )
+    monkeypatch.setattr(photograph, "explains_worse", lambda plane, one, other: 0.5)
+    return find(np.zeros((64, 64, 3), np.float32)).kind
 
 
 def _rounded(image: Image) -> Image:

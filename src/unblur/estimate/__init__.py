@@ -81,6 +81,10 @@ ROUND = 0.15
 FEWEST_WINDOWS = 4
 
 
+#: Of less noise than this, in [0, 1] units, one cannot say how much of it there is under a kernel.
+_GRAIN = 0.003
+
+
 @dataclass(frozen=True, eq=False)
 class Estimate:
     """All that is known about how an image was blurred.
@@ -89,7 +93,8 @@ class Estimate:
     noise: what to reckon with, a standard deviation in [0, 1] units. angle, length: of the straight motion that
     fits best, degrees and pixels, or None. map: local sigma (H, W), or None where not asked for. unexplained: what the
     blur's kernel leaves unexplained of the spectrum, mean deviance of a frequency; 0 where there is no kernel.
-    jpeg_quality: 1 to 100, of a compression that shows in the pixels, or None.
+    jpeg_quality: 1 to 100, of a compression that shows in the pixels, or None. noise_ratio: by how much the noise that
+    stands in the spectrum under the kernel is more than what shows in the pixels; 1 where that is untold.
     """
 
     blur: Blur
@@ -101,6 +106,7 @@ class Estimate:
     map: NDArray[np.float32] | None = None
     unexplained: float = 0.0
     jpeg_quality: int | None = None
+    noise_ratio: float = 1.0
 
     def to_dict(self) -> dict[str, Any]:
         """The estimate as plain JSON types, without the map."""
@@ -161,6 +167,7 @@ def analyse(image: Image, *, map: bool = False) -> Estimate:  # noqa: A002
         local,
         unexplained=left.unexplained if left else 0.0,
         jpeg_quality=seen.jpeg.quality if seen.jpeg else None,
+        noise_ratio=left.noise / seen.noise if left and seen.noise > _GRAIN else 1.0,
     )
 
 
