@@ -96,12 +96,16 @@ def test_a_gaussian_under_jpeg_that_may_be_a_small_disk_is_taken_out_as_a_narrow
     assert find(from_array(pixels)).parameters == analyse(from_array(pixels)).blur.parameters
 
 
-@pytest.mark.parametrize(("unexplained", "kind"), [(0.15, "disk"), (0.2, "shake")])
+@pytest.mark.parametrize(
+    ("unexplained", "confidence", "kind"), [(0.15, 0.9, "disk"), (0.2, 0.9, "shake"), (0.2, 0.0, "disk")]
+)
 def test_a_wide_disk_that_explains_nothing_gives_way_to_a_shake(
-    unexplained: float, kind: str, monkeypatch: pytest.MonkeyPatch
+    unexplained: float, confidence: float, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert (
-        _found_beside_a_shake(Blur("disk", {"radius": 3.0}, disk(3.0)), unexplained, 1.0, 0.9, monkeypatch)
+        _found_beside_a_shake(
+            Blur("disk", {"radius": 3.0}, disk(3.0)), unexplained, 1.0, confidence, monkeypatch
+        )
         == kind
     )
 

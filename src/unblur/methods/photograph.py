@@ -18,7 +18,7 @@ _BELIEVED = 0.7
 
 #: A line, or a Gaussian narrower than the first number, or a disk no wider than that, which leaves more of the spectrum
 #: unexplained than the second may be a shake: in most photographs right kernels leave 0.05 to 0.09, shakes taken for
-#: one of these 0.12 to 0.31. What leaves more than the third is that of no blur of any kind: right kernels left 0.15.
+#: one of these 0.12 to 0.31. A wide disk or Gaussian is asked about from the third on.
 _NARROW, _DOUBTFUL, _STRANGE = 1.4, 0.1, 0.16
 
 #: Where there is noise, a wrong kernel leaves less unexplained but asks for more noise than shows in the pixels: 1.8
@@ -87,7 +87,8 @@ def _or_shake(image: Image, blur: Blur, *, sure: bool, compressed: bool, least: 
     shake = shake_blur(image)
     if shake.kernel is None or blur.kernel is None:
         return blur
-    neither = Blur("none", confidence=0.0, noise=blur.noise)
+    # A shake seldom looks like any other: then it is rather a scene unlike others that leaves so much.
+    neither = Blur("none", confidence=0.0, noise=blur.noise) if _can_be_a_shake(blur) else blur
     if shake.confidence < least and not sure and not compressed:
         return neither
     if shake.confidence < _LIKELY:
