@@ -36,7 +36,7 @@ _NEITHER = 0.1
 #: A kernel that leaves no more than this may be right even so: shakes taken for something else leave 0.12 and more.
 _WRONG = 0.115
 
-#: Under JPEG the pixels do not tell a small disk from a Gaussian, which for it is taken a fifth and more too wide. Too
+#: Under JPEG the pixels do not tell a small disk from a Gaussian, which may then be a fifth and more too wide. Too
 #: wide a kernel does harm, one that is too narrow little: a Gaussian from the first number up to `_NARROW` is taken
 #: out as if it were so much narrower. Of 29 such draws the mean gain rose by 0.1 dB; others no longer lost up to 1.
 _SMALL_DISK, _NARROWER = 0.8, 0.92
