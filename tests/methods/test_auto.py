@@ -102,12 +102,8 @@ def test_a_gaussian_under_jpeg_that_may_be_a_small_disk_is_taken_out_as_a_narrow
 def test_a_wide_disk_that_explains_nothing_gives_way_to_a_shake(
     unexplained: float, confidence: float, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert (
-        _found_beside_a_shake(
-            Blur("disk", {"radius": 3.0}, disk(3.0)), unexplained, 1.0, confidence, monkeypatch
-        )
-        == kind
-    )
+    wide = Blur("disk", {"radius": 3.0}, disk(3.0))
+    assert _found_beside_a_shake(wide, unexplained, 1.0, confidence, monkeypatch) == kind
 
 
 @pytest.mark.parametrize(

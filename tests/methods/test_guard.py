@@ -113,7 +113,7 @@ def test_a_line_that_is_not_sure_gives_way_to_a_shake_that_explains_more(
     line = Blur("motion", {"length": 9, "angle": 30}, kernels.motion(9, 30), confidence=0.74, noise=0.002)
     kernel = kernels.shake(13, np.random.default_rng(4)) if shaken else line.kernel
     assert kernel is not None
-    found = photograph._or_shake(convolve(astronaut, kernel), line, sure=False, compressed=False)
+    found = photograph._or_shake(convolve(astronaut, kernel), line, least=0.2, compressed=False)
     assert found.kind == ("shake" if shaken else "motion")
 
 
@@ -124,13 +124,13 @@ def test_a_line_is_given_up_where_no_shake_is_found_unless_it_leaves_little(
     line = Blur("motion", {"length": 9, "angle": 30}, kernels.motion(9, 30), confidence=0.74, noise=0.002)
     nothing = Blur("shake", {}, kernels.motion(5, 0), confidence=0.1, noise=0.002)
     monkeypatch.setattr(photograph, "shake_blur", lambda image: nothing)
-    found = photograph._or_shake(convolve(astronaut, line.kernel), line, sure=sure, compressed=False)
+    found = photograph._or_shake(
+        convolve(astronaut, line.kernel), line, least=0.0 if sure else 0.2, compressed=False
+    )
     assert found.kind == ("motion" if sure else "none")
 
 
-@pytest.mark.parametrize(
-    ("better", "kind"), [(0.05, "motion"), (0.14, "none"), (0.3, "shake")]
-)  # in the logarithm of the deviance
+@pytest.mark.parametrize(("better", "kind"), [(0.05, "motion"), (0.14, "none"), (0.3, "shake")])
 def test_neither_is_right_where_a_shake_explains_a_little_more(
     astronaut: Image, better: float, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,7 +138,5 @@ def test_neither_is_right_where_a_shake_explains_a_little_more(
     shake = Blur("shake", {}, kernels.motion(5, 0), confidence=0.9, noise=0.002)
     monkeypatch.setattr(photograph, "shake_blur", lambda image: shake)
     monkeypatch.setattr(photograph, "explains_worse", lambda plane, one, other: better)
-    assert (
-        photograph._or_shake(convolve(astronaut, line.kernel), line, sure=False, compressed=False).kind
-        == kind
-    )
+    found = photograph._or_shake(convolve(astronaut, line.kernel), line, least=0.2, compressed=False)
+    assert found.kind == kind

@@ -80,7 +80,6 @@ ROUND = 0.15
 #: Pictures with fewer windows are not asked about a direction of their blur.
 FEWEST_WINDOWS = 4
 
-
 #: Of less noise than this, in [0, 1] units, one cannot say how much of it there is under a kernel.
 _GRAIN = 0.003
 

@@ -53,8 +53,9 @@ def find(image: Image) -> Blur:
     noisy = found.noise_ratio > _NOISY and not compressed
     looks_so = _can_be_a_shake(blur) and (found.unexplained > _DOUBTFUL or noisy)
     if looks_so or (blur.kernel is not None and found.unexplained > _STRANGE):
-        sure = found.unexplained <= _WRONG and not noisy
-        blur = _or_shake(image, blur, sure=sure, least=_LIKELY if noisy else _NOTHING, compressed=compressed)
+        wrong = found.unexplained > _WRONG and not compressed
+        least = _LIKELY if noisy else _NOTHING if wrong else 0.0
+        blur = _or_shake(image, blur, least=least, compressed=compressed)
     return _narrower(blur) if compressed else blur
 
 
@@ -78,18 +79,17 @@ def _narrower(blur: Blur) -> Blur:
     return replace(blur, parameters={"sigma": sigma}, kernel=kernels.gaussian(sigma))
 
 
-def _or_shake(image: Image, blur: Blur, *, sure: bool, compressed: bool, least: float = _NOTHING) -> Blur:
+def _or_shake(image: Image, blur: Blur, *, least: float, compressed: bool) -> Blur:
     """A blur, the shake that explains the picture better, or "none" where neither can be right.
 
-    sure: the blur leaves little enough to be right where no shake is found. compressed: by JPEG. least: the confidence
-    below which no shake was found.
+    least: the blur cannot be right either where a shake is found with less confidence than this. compressed: by JPEG.
     """
     shake = shake_blur(image)
     if shake.kernel is None or blur.kernel is None:
         return blur
     # A shake seldom looks like any other: then it is rather a scene unlike others that leaves so much.
     neither = Blur("none", confidence=0.0, noise=blur.noise) if _can_be_a_shake(blur) else blur
-    if shake.confidence < least and not sure and not compressed:
+    if shake.confidence < least:
         return neither
     if shake.confidence < _LIKELY:
         return blur
