@@ -116,7 +116,8 @@ def test_ctrl_c(album, tmp_path):
 
     half = status(str(out))
     assert half.files == 151
-    assert half.done + half.quarantined >= 3
+    # The worker may be stopped when a picture is there whole, and not yet in the books: it will be made again.
+    assert half.done + half.quarantined >= len(list(out.glob("*.png"))) - 1
     assert half.remaining > 0
     assert not (out / "_unblur" / "partial").exists()
     for path in out.glob("*.png"):

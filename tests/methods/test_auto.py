@@ -13,7 +13,7 @@ from unblur.classical.canvas import find_border
 from unblur.estimate import Estimate, analyse
 from unblur.image import Image, from_array, to_array
 from unblur.methods import photograph
-from unblur.methods.photograph import find
+from unblur.methods.photograph import find, look
 from unblur.metrics import psnr
 from unblur.physics.blur import Blur
 from unblur.physics.convolve import convolve
@@ -44,6 +44,10 @@ def test_a_shake_that_looks_like_a_line_is_told_by_what_a_line_leaves_unexplaine
     assert told.unexplained > 0.25
     found = restore(blurred)
     assert found.blur.kind == "shake"
+    seen = look(blurred)
+    assert str(seen.blur) == str(found.blur)
+    assert seen.noise == found.blur.noise
+    assert seen.unexplained < told.unexplained
     before, as_line, after = (
         psnr(scene, image, data_range=1)
         for image in (blurred, restore(blurred, kernel=told.blur.kernel).image, found.image)

@@ -15,8 +15,8 @@ from PIL import Image as Pil
 
 import unblur
 from unblur import engine, files
-from unblur.estimate import analyse
 from unblur.image import from_array
+from unblur.methods.photograph import look
 
 #: For one tile, as in a fresh worker, whatever this process holds already.
 PLENTY = "8GB"
@@ -127,7 +127,7 @@ def test_names(server, photo, name, expected):
 def test_estimate(server, photo):
     answer = requests.post(f"{server.url}/api/estimate", files={"file": ("a.jpg", photo)}, timeout=60)
     facts = answer.json()
-    expected = analyse(from_array(files.decode(photo))).to_dict()
+    expected = look(from_array(files.decode(photo))).to_dict()
     assert {name: facts[name] for name in expected} == json.loads(json.dumps(expected))
     assert base64.b64decode(facts["kernel"])[1:4] == b"PNG"
 

@@ -34,9 +34,10 @@ def estimate(
     import numpy as np
 
     from unblur import engine, files
-    from unblur.estimate import analyse, blur_map
+    from unblur.estimate import blur_map
     from unblur.estimate.shake import shake_blur
     from unblur.image import from_array, to_array
+    from unblur.methods import photograph
     from unblur.physics.kernels import delta, save_kernel
 
     for target in (map_out, kernel_out):
@@ -48,9 +49,9 @@ def estimate(
         blur = shake_blur(seen)
         about = blur.to_dict()
     else:
-        found = analyse(seen)
-        blur = shake_blur(seen) if found.blur.kind == "shake" else found.blur
-        about = found.to_dict() | blur.to_dict()
+        found = photograph.look(seen)
+        blur = found.blur
+        about = found.to_dict()
     if map_out is not None:
         local = blur_map(from_array(pixels))
         files.save(

@@ -54,10 +54,10 @@ __all__ = [
 #: A Gaussian blur up to this is what sharp photographs have by themselves.
 SHARP_SIGMA = 0.5
 
-#: Below this sigma what looks like a Gaussian may be a disk that is too small for its rings to be seen; such disks
-#: have so many times the radius.
+#: Below this sigma what looks like a Gaussian may be a disk that is too small for its rings to be seen; it is looked
+#: for from so many times the sigma on, up and down.
 RINGLESS = 1.6
-_RADIUS_OF_SIGMA = 1.15
+_FIRST_RADIUS = 1.15
 
 #: From this sigma on the taps that a Gaussian has in 8-bit arithmetic are worth telling from smooth ones.
 COARSE = 1.4
@@ -118,6 +118,7 @@ class Estimate:
             "motion_length": self.length if self.length is None else round(self.length, 2),
             "unexplained": round(self.unexplained, 4),
             "jpeg_quality": self.jpeg_quality,
+            "noise_ratio": round(self.noise_ratio, 3),
         }
 
 
@@ -240,7 +241,7 @@ def _lengthwise(fine: Periodogram | None, guess: Guess, kind: str, seen: Motion 
 
 def _small_disk(fine: Periodogram | None, sigma: float) -> float:
     """The radius of a disk whose first ring is out of sight, if it explains the picture better than a Gaussian does."""
-    if fine is None or (flat := refine(fine, "disk", (_RADIUS_OF_SIGMA * sigma,))) is None:
+    if fine is None or (flat := refine(fine, "disk", (_FIRST_RADIUS * sigma,))) is None:
         return 0.0
     round_ = refine(fine, "round", (sigma,))
     return flat.numbers[0] if round_ and flat.deviance < round_.deviance - CLEARLY else 0.0

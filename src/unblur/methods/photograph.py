@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from unblur.estimate import analyse
-from unblur.estimate.fit import RADIUS_OF_SIGMA
+from unblur.estimate import Estimate, analyse
+from unblur.estimate.fit import RADIUS_OF_SIGMA, periodogram, remainder
 from unblur.estimate.likelihood import ARITHMETIC_NOISE, LARGEST, are_whole, cosine_filter
 from unblur.estimate.shake import explains_worse, shake_blur
 from unblur.image import Image, luma
@@ -44,7 +44,23 @@ _SMALL_DISK, _NARROWER = 0.8, 0.92
 
 def find(image: Image) -> Blur:
     """The blur of an image, camera shake included; "none" where it cannot be told. Raises ImageError."""
+    return _decided(image, analyse(image))
+
+
+def look(image: Image) -> Estimate:
+    """All that is told about the blur of an image, with the blur that `find` decides on. Raises ImageError."""
     found = analyse(image)
+    blur = _decided(image, found)
+    if blur is found.blur:
+        return found
+    fine = periodogram(image)
+    left = remainder(fine, blur.kernel) if fine and blur.kernel is not None else None
+    noise = found.noise if blur.noise is None else blur.noise
+    return replace(found, blur=blur, noise=noise, unexplained=left.unexplained if left else 0.0)
+
+
+def _decided(image: Image, found: Estimate) -> Blur:
+    """The blur to go by: that of the estimate, a shake that explains the picture better, or "none"."""
     blur = found.blur
     if blur.kind == "shake":
         shake = shake_blur(image)

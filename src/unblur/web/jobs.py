@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from unblur import engine, files, methods, tiling
 from unblur.errors import FileError, InputError, MissingExtraError, OutputError, TooLargeError, UnblurError
-from unblur.estimate import SURE, analyse, blur_map
+from unblur.estimate import SURE, blur_map
 from unblur.image import Image, from_array, luma, to_array
+from unblur.methods import photograph
 from unblur.physics.blur import Blur
 from unblur.web.refusal import Refusal, Reply
 
@@ -158,7 +159,7 @@ def _restore(job: Job, source: files.Source) -> Reply:
 
 def _estimate(source: files.Source) -> Reply:
     pixels = source.read()
-    found = analyse(from_array(engine.sample(pixels)))
+    found = photograph.look(from_array(engine.sample(pixels)))
     facts = {
         **found.to_dict(),
         "width": source.width,
