@@ -529,10 +529,12 @@ def _decide(pixels: NDArray[Any], row: Method, given: Blur | None, quality: int 
     of_jpeg = quality_noise(quality) if quality else 0.0
     blur = replace(blur, noise=max(noise, rounding_noise(pixels.dtype), of_jpeg))
     if given is None and blur.kind == "none" and row.needs_blur:
-        return (
-            blur,
-            "everything: the picture is sharp, or its blur cannot be told; give a sigma or a kernel to insist",
+        why = (
+            "the picture was enlarged, and lacks detail that no blur took; restore it at its own size, or"
+            if "resampled" in blur.parameters
+            else "the picture is sharp, or its blur cannot be told;"
         )
+        return blur, f"everything: {why} give a sigma or a kernel to insist"
     return blur, ""
 
 

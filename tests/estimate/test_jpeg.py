@@ -32,6 +32,7 @@ def test_quality_is_read_from_the_pixels(quality, cut, soft):
     found = jpeg(from_array(np.ascontiguousarray(pixels[cut[0] :, cut[1] :])))
     assert found is not None
     assert found.quality == pytest.approx(quality, abs=7)
+    assert found.corner == (-cut[0] % 8, -cut[1] % 8)
     error = (pixels.astype(float) - soft).std() / 255
     assert error / 2 < found.noise < 2 * error
 

@@ -27,6 +27,7 @@ from unblur.estimate.likelihood import ROUNDED, Likely, likely_gaussian
 from unblur.estimate.maps import blur_map
 from unblur.estimate.motion import Motion, linear_motion, motion_of
 from unblur.estimate.noise import Seen, look, noise_level, noise_sigma
+from unblur.estimate.resampling import resampling
 from unblur.estimate.sharpness import sharpness, sharpness_of
 from unblur.estimate.spectrum import SIDE, Spectrum, spectrum
 from unblur.image import Image, check_image, rounding_noise
@@ -48,6 +49,7 @@ __all__ = [
     "noise_level",
     "noise_sigma",
     "quality_noise",
+    "resampling",
     "sharpness",
 ]
 
@@ -126,7 +128,8 @@ def estimate_blur(image: Image) -> Blur:
     """The blur of an image: kind, parameters, kernel, confidence and noise.
 
     Kind "none", "gaussian", "disk" or "motion"; "none" with confidence 0 where the picture is too small or too
-    flat to tell, or blurred in a way that has no formula: there `analyse` says "shake", without a kernel.
+    flat to tell, or blurred in a way that has no formula: there `analyse` says "shake", without a kernel. "none" with
+    the parameter `resampled`, see `resampling`, where it was enlarged: what it lacks no blur took.
     Raises ImageError for what is no image.
     """
     blur = analyse(image).blur
@@ -150,7 +153,11 @@ def analyse(image: Image, *, map: bool = False) -> Estimate:  # noqa: A002
     motion = motion_of(image, found)
     fine = periodogram(image)
     seen = look(image)
-    blur = _kind_of(image, found, fine, gaussian, motion, seen)
+    trace = resampling(image, seen.jpeg)
+    if trace is None:
+        blur = _kind_of(image, found, fine, gaussian, motion, seen)
+    else:
+        blur = Blur("none", {"resampled": trace})
     left = remainder(fine, blur.kernel) if fine and blur.kernel is not None else None
     noise = noise_level(image, under=left.noise if left else None, seen=seen)
     blur = replace(blur, noise=noise)

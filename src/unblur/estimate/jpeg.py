@@ -50,11 +50,13 @@ _LEVELS, _ROUNDED = 3.9, 0.5
 class Jpeg(NamedTuple):
     """A compression that was found. quality: 1 to 100, of the standard table that comes nearest.
 
-    noise: standard deviation of what it added at the frequencies that it kept, in [0, 1] units.
+    noise: standard deviation of what it added at the frequencies that it kept, in [0, 1] units. corner: the first row
+    and the first column that begin a block, 0 to 7.
     """
 
     quality: int
     noise: float
+    corner: tuple[int, int] = (0, 0)
 
 
 def jpeg(image: Image) -> Jpeg | None:
@@ -73,7 +75,7 @@ def jpeg(image: Image) -> Jpeg | None:
     # A picture that was not cut has its blocks where they were.
     for phase in dict.fromkeys([(-top % 8, -left % 8), (_phase(plane), _phase(plane.T))]):
         if (one := _of_blocks(plane[phase[0] :, phase[1] :])) is not None:
-            return one
+            return one._replace(corner=((top + phase[0]) % 8, (left + phase[1]) % 8))
     return None
 
 

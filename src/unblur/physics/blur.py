@@ -17,10 +17,11 @@ Kernel: TypeAlias = NDArray[np.float32]
 
 Kind: TypeAlias = Literal["none", "gaussian", "disk", "motion", "shake", "kernel", "varying"]
 
-#: Which parameters each kind has: pixels, and for angle degrees counter-clockwise from +x.
+#: Which parameters each kind has: pixels, for angle degrees counter-clockwise from +x, and for resampled, which tells
+#: an enlarged picture from a sharp one, cycles a pixel.
 PARAMETERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "none": (),
+        "none": ("resampled",),
         "gaussian": ("sigma", "sigma_y", "angle"),
         "disk": ("radius",),
         "motion": ("length", "angle"),

@@ -126,6 +126,7 @@ def _restore(job: Job, source: files.Source) -> Reply:
     name, kind = _result_name(job, source)
     pixels = np.asarray(result.image)
     unchanged = result.method == "none" and kind == source.format
+    enlarged = "resampled" in result.blur.parameters
     picture = job.data if unchanged else files.encode(pixels, kind, like=source)
     facts: dict[str, Any] = {
         **result.to_dict(),
@@ -134,7 +135,8 @@ def _restore(job: Job, source: files.Source) -> Reply:
         "width": source.width,
         "height": source.height,
         "unchanged": unchanged,
-        "sharp": result.blur.kind == "none" and result.blur.confidence >= SURE,
+        "sharp": result.blur.kind == "none" and not enlarged and result.blur.confidence >= SURE,
+        "enlarged": enlarged,
         "warnings": [*result.warnings, *files.losses(source, f"x{TYPES[kind][1]}")],
     }
     if not job.as_json:

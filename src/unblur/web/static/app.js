@@ -280,12 +280,12 @@ function verdict({ state, facts, message }) {
   const notes = [...facts.left_alone.filter(() => facts.method !== "none").map((line) => `Left alone: ${line}.`), ...facts.warnings.map((line) => `Note: ${line}.`)];
   const more = notes.map((line) => element("p", line));
   if (facts.method === "none" && facts.blur.kind === "none") {
-    const sure = facts.sharp;
-    return [
-      element("strong", sure ? "Left alone because it is sharp" : "Left alone: its blur cannot be told", "good"),
-      element("p", sure ? "There is no blur to take out. You get the file as it was." : "The picture is too small, too flat or too regular to tell. If you know its blur, say so below."),
-      ...more,
-    ];
+    const [why, what] = facts.sharp
+      ? ["Left alone because it is sharp", "There is no blur to take out. You get the file as it was."]
+      : facts.enlarged
+        ? ["Left alone: it was enlarged", "What it lacks no blur took away. Try the picture at its own, smaller size; or, if you know a blur, say so below."]
+        : ["Left alone: its blur cannot be told", "The picture is too small, too flat or too regular to tell. If you know its blur, say so below."];
+    return [element("strong", why, "good"), element("p", what), ...more];
   }
   if (facts.method === "none") return [element("strong", "Left alone", "good"), ...more];
   const words = facts.blur.kind === "none" ? `Restored by ${facts.method}` : `Blur found: ${inWords(facts.blur)}`;
