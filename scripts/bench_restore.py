@@ -6,7 +6,9 @@ DIR is a folder of sharp photographs. Each is blurred (mirrored at its borders),
 being told how. `opencv:3` is the Gaussian of cv2.GaussianBlur in 8 bits, whose taps are multiples of 1/256. A line's
 angle and a shake are drawn for each picture; `levin` takes the kernels `*.npy` of --kernels in turn, centred to the
 pixel, and is scored up to a shift of a pixel, since their centroids lie between pixels and no blind method can tell
-where (`levin:exact`: pixel by pixel); a named degradation is drawn as `unblur.degrade` does with seed 2.
+where (`levin:exact`: pixel by pixel); a named degradation is drawn as `unblur.degrade` does with seed 2. `enlarged:2` is
+no blur: the picture is made half as large and as large again, by nearest, linear, cubic and Lanczos interpolation in
+turn; the best that can be done is to leave it alone.
 Gain = min(PSNR_out, 45) - min(PSNR_in, 45), protocol rgb8-v1. Harmed: a gain below -0.5 dB. Moved: by how much, at the
 most, restoring moved the mean of a channel, in 255ths; off: by how much further it then was from that of the sharp
 picture.
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import numpy as np
+import pyvips
 import typer
 from numpy.typing import NDArray
 from rich.console import Console
@@ -37,6 +40,9 @@ SEED = 2
 
 #: A gain below this is harm, in dB.
 HARM = -0.5
+
+#: What pictures are enlarged by, in turn.
+INTERPOLATIONS = ("nearest", "linear", "cubic", "lanczos3")
 
 Pixels: TypeAlias = NDArray[np.uint8]
 
@@ -71,9 +77,20 @@ def blurred(sharp: Image, what: str, index: int, folder: Path | None) -> tuple[I
     if what in degrade.DEGRADATIONS and what != "sharp":
         image, draw = degrade.degrade(sharp, what, SEED, index)
         return image, degrade.reference(sharp, draw), draw
+    if what.startswith("enlarged:"):
+        factor = float(what.partition(":")[2])
+        return enlarged(sharp, factor, INTERPOLATIONS[index % 4]), sharp, degrade.Draw(what, NO_BLUR)
     blur = drawn(what, index, folder)
     image = sharp if blur.kernel is None else convolve(sharp, blur.kernel)
     return image, sharp, degrade.Draw(what, blur)
+
+
+def enlarged(sharp: Image, factor: float, interpolation: str) -> Image:
+    """What is left of a picture that was made so many times as small, and then as large as before."""
+    whole = pyvips.Image.new_from_array(to_array(sharp, np.uint8))
+    small = whole.resize(1 / factor, kernel="lanczos3")
+    across, down = whole.width / small.width, whole.height / small.height
+    return from_array(small.resize(across, vscale=down, kernel=interpolation).numpy())
 
 
 def score(wanted: Pixels, found: Pixels, what: str) -> float:

@@ -81,6 +81,15 @@ def test_stripes_are_not_an_enlargement() -> None:
     assert resampling(from_array(np.clip(scene, 0, 255).astype(np.uint8))) is None
 
 
+@pytest.mark.parametrize("side", [64, 96, 128, 192])
+def test_small_pieces_of_other_pictures_are_not_told_so(side: int) -> None:
+    scenes = [getattr(skimage.data, name)() for name in ("astronaut", "chelsea", "coffee", "rocket")]
+    for scene in scenes:
+        for top, left in ((0, 0), (90, 30), (60, 200)):
+            piece = compressed(np.ascontiguousarray(scene[top : top + side, left : left + side]), 85)
+            assert resampling(from_array(piece), jpeg(from_array(piece))) is None
+
+
 def test_too_small_a_picture_tells_nothing() -> None:
     assert resampling(from_array(enlarged(2.0, "cubic")[:63])) is None
 

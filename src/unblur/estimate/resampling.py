@@ -39,13 +39,18 @@ _NO_MOSAIC = 0.1
 _ABOVE = 3.0
 _OTHERS = {2: (1, 3), 3: (1, 4), 4: (1, 2, 3)}
 
-#: Second differences inside the blocks of JPEG: the trace, times the median, and how far every other one is larger than
-#: those between, in the logarithm. Photographs in JPEG of 75 to 95 had up to 4.0 and 0.005; doubled ones 0.012 and more
-#: at 95, one and a half and three times as large ones mostly 5 and more.
-_INSIDE, _CLEAR_INSIDE, _EVERY_OTHER = 6, 5.0, 0.008
+#: Second differences inside the blocks of JPEG: how many these are, the trace, and how far every other one is larger
+#: than those between, in the logarithm. Photographs in JPEG of 75 to 95 had up to 4.0 times the median, and 0.005;
+#: doubled ones 0.012 and more at 95, one and a half and three times as large ones mostly 5 times and more.
+_INSIDE, _CLEAR_INSIDE, _DEEP_INSIDE, _EVERY_OTHER = 6, 5.0, 0.02, 0.008
 
 #: The least side of a picture that tells, and the largest part of one that is looked at; so long is the transform.
 _SIDE, _LENGTH = 64, 1024
+
+#: The side under which more must show, in proportion.
+_SMALL = 256
+
+_TINY = 1e-6
 
 #: A difference of less than this is none, in [0, 1] units: rounding.
 _ROUNDING = np.float32(1 / 255)
@@ -78,21 +83,28 @@ def _between_pixels(plane: Plane, order: int, least: float, depth: float) -> flo
     deep, clear = np.minimum(*traces), _clear(traces)
     eighths = [k * _LENGTH // 8 for k in range(5)]
     tells = _FREQUENCIES > _LEAST
+    wide = 2 * _LENGTH // min(plane.shape)  # of a line in the transform of so few pixels
     for at in eighths:
-        tells[max(at - 6, 0) : at + 7] = False
+        tells[max(at - wide, 0) : at + wide + 1] = False
     for k, others in _OTHERS.items():
         tells[eighths[k]] = clear[eighths[k]] > _ABOVE * max(clear[eighths[other]] for other in others)
     tells &= deep > depth
     tells[-1] &= deep[-1] > _NO_MOSAIC
-    return _clearest(np.where(tells, clear, 0), least)
+    return _clearest(np.where(tells, clear, 0), least * _more(plane))
 
 
 def _inside_blocks(plane: Plane, corner: tuple[int, int]) -> float | None:
     """As above, where edges of blocks do not count. corner: the first row and the first column that begin a block."""
     traces, differ = zip(*(_inside(*one) for one in ((plane, corner[1]), (plane.T, corner[0]))), strict=True)
-    if min(np.abs(differ)) > _EVERY_OTHER:
+    if min(np.abs(differ)) > _EVERY_OTHER * _more(plane):
         return 0.5
-    return _clearest(np.where(_FREQUENCIES > _LEAST, _clear(traces), 0), _CLEAR_INSIDE)
+    tells = (_FREQUENCIES > _LEAST) & (np.minimum(*traces) > _DEEP_INSIDE)
+    return _clearest(np.where(tells, _clear(traces), 0), _CLEAR_INSIDE * _more(plane))
+
+
+def _more(plane: Plane) -> float:
+    """How many times more a small picture must show: it has few lines to average, and few periods."""
+    return max(1.0, _SMALL / min(plane.shape))
 
 
 def _inside(plane: Plane, first: int) -> tuple[Plane, float]:
@@ -136,7 +148,8 @@ def _trace(sizes: NDArray[np.float64]) -> Plane:
 
 def _clear(traces: Sequence[Plane]) -> Plane:
     """How many times the median of all frequencies the trace of columns and that of rows are, the smaller of them."""
-    return np.asarray(np.minimum(*(trace / np.median(trace[_FREQUENCIES > _LEAST]) for trace in traces)))
+    usual = [max(float(np.median(trace[_FREQUENCIES > _LEAST])), _TINY) for trace in traces]
+    return np.asarray(np.minimum(traces[0] / usual[0], traces[1] / usual[1]))
 
 
 def _clearest(clear: Plane, least: float) -> float | None:
