@@ -6,9 +6,9 @@ DIR is a folder of sharp photographs. Each is blurred (mirrored at its borders),
 being told how. `opencv:3` is the Gaussian of cv2.GaussianBlur in 8 bits, whose taps are multiples of 1/256. A line's
 angle and a shake are drawn for each picture; `levin` takes the kernels `*.npy` of --kernels in turn, centred to the
 pixel, and is scored up to a shift of a pixel, since their centroids lie between pixels and no blind method can tell
-where (`levin:exact`: pixel by pixel); a named degradation is drawn as `unblur.degrade` does with seed 2. `enlarged:2` is
-no blur: the picture is made half as large and as large again, by nearest, linear, cubic and Lanczos interpolation in
-turn; the best that can be done is to leave it alone.
+where (`levin:exact`: pixel by pixel); a named degradation is drawn as `unblur.degrade` does with seed 2. `enlarged:2`
+is no blur: the picture is made half as large, and as large again by nearest, linear, cubic and Lanczos interpolation
+in turn; the best that can be done is to leave it alone.
 Gain = min(PSNR_out, 45) - min(PSNR_in, 45), protocol rgb8-v1. Harmed: a gain below -0.5 dB. Moved: by how much, at the
 most, restoring moved the mean of a channel, in 255ths; off: by how much further it then was from that of the sharp
 picture.
