@@ -32,6 +32,7 @@ from unblur.threads import spread
 Plane: TypeAlias = NDArray[np.float32]
 Field: TypeAlias = NDArray[np.float64]
 Known: TypeAlias = NDArray[np.bool_]
+Spectrum: TypeAlias = NDArray[np.complexfloating[Any, Any]]
 
 #: The widest kernel that is looked for unless told otherwise, and the narrowest of the coarsest scale, pixels.
 LARGEST, _SMALLEST = 35, 5
@@ -89,6 +90,10 @@ _NARROW, _NEEDED = 11, (0.02, 0.1)
 
 #: The inverse filter that shows this: its weight of the gradients.
 _INVERSE = 1e-3
+
+#: The inverse filter, and the power of the gradients, that tell a kernel from itself turned by half a turn; and how
+#: much such two must differ for that to matter.
+_INVERSE_OF_TURNED, _POWER, _LOPSIDED = 1e-2, 0.6, 0.05
 
 #: What the errors of a kernel that was found leave is to be taken for noise of this standard deviation.
 _KERNEL_NOISE = 0.007
@@ -215,9 +220,7 @@ def excess(plane: Plane, kernel: Kernel) -> float:
     """
     margin = len(kernel) // 2
     canvas = _Canvas(plane, np.ones(plane.shape, bool), len(kernel) + margin)
-    transfer = otf(kernel, canvas.grid)
-    inverse = transfer.conj() / (np.square(np.abs(transfer)) + np.float32(_INVERSE) * canvas.power + _TINY)
-    restored = scipy.fft.irfft2(inverse * scipy.fft.rfft2(canvas.filled), canvas.grid)
+    restored, inverse, transfer = canvas.inverse(kernel, _INVERSE)
     inside = tuple(slice(margin, n - margin) for n in plane.shape)
     energy = [
         sum(float(np.square(step).mean()) for step in np.gradient(z[inside])) for z in (restored, plane)
@@ -226,6 +229,31 @@ def excess(plane: Plane, kernel: Kernel) -> float:
     expected = canvas.power / np.maximum(down**2 + right**2, _TINY) * np.square(np.abs(transfer))
     gain = (expected * np.square(np.abs(inverse))).sum() / expected.sum()
     return math.log((energy[0] + _TINY) / (energy[1] + _TINY) / float(gain))
+
+
+def turned(image: Image, kernel: Kernel) -> float:
+    """How surely a kernel is not turned by half a turn, which the power spectrum cannot tell: 0 for not at all.
+
+    The inverse filters of both leave gradients of the same power spectrum, but those of the right one are sparser:
+    the logarithm of how much, for each unit by which the two kernels differ. Kernels whose phase is wrong, which most
+    losses come from, have up to 0.033, others 0.04 to 0.45; infinite for one that is its own mirror image.
+    Shape: (H, W, C), (k, k).
+    """
+    mirrored = np.ascontiguousarray(kernel[::-1, ::-1])
+    differ = 1 - agreement(kernel, mirrored)
+    if differ < _LOPSIDED:
+        return math.inf
+    plane = informative_crops(luma(image), image.max(axis=2) < _SATURATED)[0][0]
+    margin = len(kernel) // 2
+    canvas = _Canvas(plane, np.ones(plane.shape, bool), len(kernel) + margin)
+    inside = tuple(slice(2 * margin, n - 2 * margin) for n in plane.shape)
+
+    def density(one: Kernel) -> float:
+        steps = np.hypot(*np.gradient(canvas.inverse(one, _INVERSE_OF_TURNED)[0][inside]))
+        return float((steps**_POWER).mean()) / (float(np.square(steps).mean()) + _TINY) ** (_POWER / 2)
+
+    right, wrong = density(kernel), density(mirrored)
+    return math.log((wrong + _TINY) / (right + _TINY)) / differ
 
 
 def _ramp(value: float, low: float, high: float) -> float:
@@ -277,6 +305,12 @@ class _Canvas:
         self.down = (np.exp(1j * down) - 1)[:, None].astype(np.complex64)
         self.right = (np.exp(1j * right) - 1)[None].astype(np.complex64)
         self.power = np.square(np.abs(self.down)) + np.square(np.abs(self.right))
+
+    def inverse(self, kernel: Kernel, weight: float) -> tuple[Plane, Spectrum, Spectrum]:
+        """What an inverse filter with a weight of the gradients makes of the plane; the filter, and what it inverts."""
+        transfer = otf(kernel, self.grid)
+        inverse = transfer.conj() / (np.square(np.abs(transfer)) + np.float32(weight) * self.power + _TINY)
+        return scipy.fft.irfft2(inverse * scipy.fft.rfft2(self.filled), self.grid), inverse, transfer
 
     def sharpen(self, kernel: Field, weight: float) -> tuple[Plane, Plane]:
         """The gradients, rightward and downward, of the plane that `kernel` blurred: as few as can be."""
