@@ -9,7 +9,16 @@ import pytest
 from skimage import data as pictures
 
 from unblur.errors import ImageError, OptionError
-from unblur.estimate.shake import CROP, Shake, agreement, excess, informative_crops, shake_blur, shake_kernel
+from unblur.estimate.shake import (
+    CROP,
+    Shake,
+    agreement,
+    excess,
+    informative_crops,
+    shake_blur,
+    shake_kernel,
+    turned,
+)
 from unblur.image import from_array, quantise
 from unblur.physics import kernels
 from unblur.physics.convolve import convolve
@@ -53,6 +62,14 @@ def test_same_picture_same_kernel(scene, drawn, found):
     again = shake_kernel(quantise(convolve(scene, drawn)), size=23)
     assert (again.kernel == found.kernel).all()
     assert again.confidence == found.confidence
+
+
+def test_a_kernel_is_told_from_itself_turned_by_half_a_turn(scene, drawn, found):
+    blurred = quantise(convolve(scene, drawn))
+    mirrored = np.ascontiguousarray(found.kernel[::-1, ::-1])
+    assert turned(blurred, found.kernel) > 0.05
+    assert turned(blurred, mirrored) == pytest.approx(-turned(blurred, found.kernel))
+    assert turned(blurred, kernels.motion(9.0, 30.0)) == math.inf
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (20, 200, 1), (64, 64, 3)])

@@ -15,7 +15,7 @@ from unblur.image import Image, from_array, to_array
 from unblur.methods import photograph
 from unblur.methods.photograph import find, look
 from unblur.metrics import psnr
-from unblur.physics.blur import Blur
+from unblur.physics.blur import Blur, Kind
 from unblur.physics.convolve import convolve
 from unblur.physics.kernels import disk, gaussian, motion, shake
 
@@ -108,6 +108,16 @@ def test_a_wide_disk_that_explains_nothing_gives_way_to_a_shake(
 ) -> None:
     wide = Blur("disk", {"radius": 3.0}, disk(3.0))
     assert _found_beside_a_shake(wide, unexplained, 1.0, confidence, monkeypatch) == kind
+
+
+@pytest.mark.parametrize("kind", ["shake", "motion"])
+@pytest.mark.parametrize(("way", "told"), [(0.01, "none"), (0.1, "shake")])
+def test_a_shake_that_may_be_the_wrong_way_round_is_none(
+    kind: Kind, way: float, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(photograph, "turned", lambda image, kernel: way)
+    seen = Blur("shake", confidence=0.9) if kind == "shake" else Blur(kind, {}, motion(9.0, 30.0))
+    assert _found_beside_a_shake(seen, 0.2, 1.0, 0.9, monkeypatch) == told
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from unblur.physics.blur import Blur
 #: A kernel that was found pixel by pixel is believed from this confidence on: a wrong one costs decibels.
 _BELIEVED = 0.7
 
-#: ... and where it is not as likely turned by half a turn. Of 348 random shakes the nine below this number gained 0.8 dB
-#: at best, and lost up to 2.6; those above, all but a few, 2 and more.
+#: ... and where it is not as likely turned by half a turn: of random shakes those below this number gained 0.8 dB at
+#: best, and lost up to 2.6; of those above all but a few gained 2 and more.
 _TURNED = 0.033
 
 #: A line, or a Gaussian narrower than the first number, or a disk no wider than that, which leaves more of the spectrum
