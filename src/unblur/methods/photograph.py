@@ -16,9 +16,9 @@ from unblur.physics.blur import Blur
 #: A kernel that was found pixel by pixel is believed from this confidence on: a wrong one costs decibels.
 _BELIEVED = 0.7
 
-#: ... and where it is not as likely turned by half a turn: of random shakes those below this number gained 0.8 dB at
-#: best, and lost up to 2.6; of those above all but a few gained 2 and more.
-_TURNED = 0.033
+#: ... and where it is not as likely turned by half a turn. With less noise than the second number, which hides that, of
+#: random shakes those below the first lost up to 2.6 dB, three of six; of those above all but a few gained 2 and more.
+_TURNED, _HIDDEN = 0.033, 0.01
 
 #: A line, or a Gaussian narrower than the first number, or a disk no wider than that, which leaves more of the spectrum
 #: unexplained than the second may be a shake: in most photographs right kernels leave 0.05 to 0.09, shakes taken for
@@ -121,7 +121,10 @@ def _or_shake(image: Image, blur: Blur, *, least: float, compressed: bool) -> Bl
 
 
 def _right_way(image: Image, shake: Blur) -> bool:
-    return shake.kernel is not None and turned(image, shake.kernel) >= _TURNED
+    """Whether a shake's kernel is not as likely turned by half a turn, as far as noise lets that be seen."""
+    if shake.kernel is None or (shake.noise or 0.0) >= _HIDDEN:
+        return True
+    return turned(image, shake.kernel) >= _TURNED
 
 
 def divided(image: Image, blur: Blur, options: Options) -> Image | None:
