@@ -17,7 +17,7 @@ from unblur.physics.blur import Blur
 _BELIEVED = 0.7
 
 #: ... and where it is not as likely turned by half a turn. With less noise than the second number, which hides that, of
-#: random shakes those below the first lost up to 2.6 dB, three of six; of those above all but a few gained 2 and more.
+#: random shakes those below the first lost up to 2.6 dB, three of five; of those above all but a few gained 2 and more.
 _TURNED, _HIDDEN = 0.033, 0.01
 
 #: A line, or a Gaussian narrower than the first number, or a disk no wider than that, which leaves more of the spectrum
