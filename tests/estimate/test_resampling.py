@@ -18,9 +18,9 @@ from unblur.physics.kernels import disk, gaussian, motion
 KERNELS = ("nearest", "linear", "cubic", "lanczos3")
 
 
-def enlarged(factor: float, kernel: str, pixels: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+def enlarged(factor: float, kernel: str) -> NDArray[np.uint8]:
     """Of a photograph's own size, made from one that is so many times as small."""
-    picture = pyvips.Image.new_from_array(skimage.data.astronaut() if pixels is None else pixels)
+    picture = pyvips.Image.new_from_array(skimage.data.astronaut())
     small = picture.resize(1 / factor, kernel="lanczos3")
     return small.resize(
         picture.width / small.width, vscale=picture.height / small.height, kernel=kernel

@@ -132,6 +132,14 @@ def test_estimate(server, photo):
     assert base64.b64decode(facts["kernel"])[1:4] == b"PNG"
 
 
+def test_an_enlarged_picture_is_not_called_sharp(server, astronaut):
+    pixels = (astronaut[::2, ::2] * 255).astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
+    facts = restore(server, files.encode(pixels, "png"), "a.png", answer="json").json()
+    assert facts["enlarged"]
+    assert not facts["sharp"]
+    assert "enlarged" in facts["left_alone"][0]
+
+
 def test_about(server):
     about = requests.get(f"{server.url}/api/about", timeout=10).json()
     offered = {choice["name"] for choice in about["methods"] if choice["kind"] == "method"}
