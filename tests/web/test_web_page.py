@@ -197,6 +197,18 @@ def test_sharp_is_said_plainly(page, sharp):
     assert Path(waiting.value.path()).read_bytes() == sharp
 
 
+def test_an_enlarged_picture_is_not_called_sharp(page, sharp):
+    small = Pil.open(io.BytesIO(sharp))
+    large = io.BytesIO()
+    small.resize((2 * small.width, 2 * small.height), Pil.Resampling.BICUBIC).save(large, "PNG")
+    upload(page, ("large.png", large.getvalue()))
+    assert page.locator("#verdict strong").inner_text() == "Left alone: it was enlarged"
+    look(page, "enlarged")
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Download", exact=True).click()
+    assert Path(waiting.value.path()).read_bytes() == large.getvalue()
+
+
 def test_several_and_a_zip(page_for, photo, sharp, tiff):
     page = page_for(color_scheme="dark")
     upload(page, ("a.jpg", photo), ("a.jpg", photo), ("b.png", sharp), ("scan.tif", tiff))
