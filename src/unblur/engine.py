@@ -530,7 +530,7 @@ def _decide(pixels: NDArray[Any], row: Method, given: Blur | None, quality: int 
     blur = replace(blur, noise=max(noise, rounding_noise(pixels.dtype), of_jpeg))
     if given is None and blur.kind == "none" and row.needs_blur:
         why = (
-            "the picture was enlarged, and lacks detail that no blur took; restore it at its own size, or"
+            "the picture was enlarged: it lacks detail, but is not blurred; restore it at its own size, or"
             if "resampled" in blur.parameters
             else "the picture is sharp, or its blur cannot be told;"
         )

@@ -283,7 +283,7 @@ function verdict({ state, facts, message }) {
     const [why, what] = facts.sharp
       ? ["Left alone because it is sharp", "There is no blur to take out. You get the file as it was."]
       : facts.enlarged
-        ? ["Left alone: it was enlarged", "What it lacks no blur took away. Try the picture at its own, smaller size; or, if you know a blur, say so below."]
+        ? ["Left alone: it was enlarged", "It lacks detail because it was made larger, not because it is blurred. Try it at its own, smaller size; or, if you know a blur, say so below."]
         : ["Left alone: its blur cannot be told", "The picture is too small, too flat or too regular to tell. If you know its blur, say so below."];
     return [element("strong", why, "good"), element("p", what), ...more];
   }
